@@ -1,0 +1,9 @@
+//go:build tools
+
+// Package helm keeps the commands that the lab builds in go.mod.
+package helm
+
+import (
+	_ "github.com/yannh/kubeconform/pkg/validator"
+	_ "helm.sh/helm/v3/pkg/action"
+)
