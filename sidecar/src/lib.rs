@@ -1,1 +1,4 @@
-//! Sidecar.
+//! The sidecar: probes its neighbours in the Pod, marks its own Pod. Data flows one way: annotation, plan, probe
+//! tasks, outcomes, thresholds, desired state, comparison with the observed Pod, one patch, reporter.
+
+pub mod outcome;
