@@ -1,4 +1,9 @@
 //! The sidecar: probes its neighbours in the Pod, marks its own Pod. Data flows one way: annotation, plan, probe
 //! tasks, outcomes, thresholds, desired state, comparison with the observed Pod, one patch, reporter.
 
+pub mod backoff;
 pub mod outcome;
+pub mod random;
+pub mod schedule;
+pub mod threshold;
+pub mod timing;
