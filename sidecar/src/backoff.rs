@@ -35,7 +35,7 @@ impl Trouble {
     fn bounds(self) -> (Duration, Duration) {
         match self {
             Self::Unreachable => (Duration::from_millis(500), Duration::from_secs(5)),
-            Self::Throttled => (Duration::from_secs(10), Duration::from_secs(60)),
+            Self::Throttled => (Duration::from_secs(20), Duration::from_secs(30)),
             Self::Unwell => (Duration::from_secs(1), Duration::from_secs(30)),
             Self::Forbidden => (Duration::from_secs(1), Duration::from_secs(30)),
         }

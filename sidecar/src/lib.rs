@@ -2,7 +2,10 @@
 //! tasks, outcomes, thresholds, desired state, comparison with the observed Pod, one patch, reporter.
 
 pub mod backoff;
+pub mod desired;
+pub mod observed;
 pub mod outcome;
+pub mod patch;
 pub mod random;
 pub mod schedule;
 pub mod threshold;

@@ -10,7 +10,7 @@ fn secs(seconds: u64) -> Duration {
 fn bounds_double_up_to_their_longest() {
     for (trouble, expected) in [
         (Trouble::Unreachable, [500_u128, 1000, 2000, 4000, 5000, 5000]),
-        (Trouble::Throttled, [10000, 20000, 40000, 60000, 60000, 60000]),
+        (Trouble::Throttled, [20000, 30000, 30000, 30000, 30000, 30000]),
         (Trouble::Unwell, [1000, 2000, 4000, 8000, 16000, 30000]),
         (Trouble::Forbidden, [1000, 2000, 4000, 8000, 16000, 30000]),
     ] {
@@ -26,7 +26,7 @@ fn bounds_double_up_to_their_longest() {
 fn retry_after_is_waited_in_full_and_jitter_comes_on_top() {
     let mut backoff = Backoff::default();
     assert_eq!(backoff.next(Trouble::Throttled, Some(secs(7)), 0.0), secs(7));
-    assert_eq!(backoff.next(Trouble::Throttled, Some(secs(7)), 1.0), secs(27));
+    assert_eq!(backoff.next(Trouble::Throttled, Some(secs(7)), 1.0), secs(37));
     assert_eq!(backoff.next(Trouble::Throttled, Some(secs(100_000)), 0.0), secs(300));
 }
 
