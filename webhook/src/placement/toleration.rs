@@ -1,0 +1,47 @@
+//! Tolerations against taints (kubernetes/kubernetes:staging/src/k8s.io/api/core/v1/toleration.go `ToleratesTaint`).
+
+use crate::config::TaintPattern;
+use crate::node::Taint;
+use serde_json::Value;
+
+/// Whether some toleration meets a taint of this pattern; a value that the pattern leaves open may be any.
+pub(super) fn any_meets(tolerations: &[Value], pattern: &TaintPattern) -> bool {
+    tolerations.iter().any(|toleration| meets(toleration, &pattern.key, pattern.value.as_deref(), pattern.effect()))
+}
+
+/// Whether every taint that keeps Pods away is tolerated.
+pub(super) fn all_met(tolerations: &[Value], taints: &[Taint]) -> bool {
+    taints.iter().filter(|taint| taint.effect != "PreferNoSchedule").all(|taint| {
+        tolerations.iter().any(|toleration| meets(toleration, &taint.key, Some(&taint.value), &taint.effect))
+    })
+}
+
+fn meets(toleration: &Value, key: &str, value: Option<&str>, effect: &str) -> bool {
+    let text = |field: &str| toleration.get(field).and_then(Value::as_str).unwrap_or_default();
+    if !["", effect].contains(&text("effect")) {
+        return false;
+    }
+    match (text("operator"), text("key")) {
+        ("Exists", "") => true,
+        (_, found) if found != key => false,
+        ("Exists", _) => true,
+        ("" | "Equal", _) => value.is_none_or(|value| value == text("value")),
+        ("Gt" | "Lt", _) => is_beyond(text("operator"), text("value"), value),
+        _ => false,
+    }
+}
+
+/// Numeric operators of newer API servers: the taint's number against the toleration's.
+fn is_beyond(operator: &str, bound: &str, value: Option<&str>) -> bool {
+    let Some(value) = value else { return true };
+    match (value.parse::<i64>(), bound.parse::<i64>()) {
+        (Ok(value), Ok(bound)) => {
+            if operator == "Gt" {
+                value > bound
+            } else {
+                value < bound
+            }
+        }
+        _ => false,
+    }
+}
