@@ -63,6 +63,17 @@ pub type Desired = BTreeMap<Unit, Want>;
 /// Results by probe; one that has not settled yet is absent.
 pub type Results = BTreeMap<ProbeId, Settled>;
 
+// === impl Unit ===
+
+impl Unit {
+    /// The condition type or key.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Condition(name) | Self::Label(name) | Self::Annotation(name) => name,
+        }
+    }
+}
+
 /// The desired state of one Pod.
 ///
 /// - Succeeded: condition True, the Succeeded policy's keys. Failed: condition False, the Failed policy's keys. Unknown:

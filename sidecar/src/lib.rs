@@ -2,11 +2,19 @@
 //! tasks, outcomes, thresholds, desired state, comparison with the observed Pod, one patch, reporter.
 
 pub mod backoff;
+pub mod chatter;
 pub mod desired;
+pub mod dial;
+pub mod handler;
+pub mod heal;
+pub mod http;
+pub mod look;
 pub mod observed;
 pub mod outcome;
 pub mod patch;
 pub mod random;
+pub mod refusal;
 pub mod schedule;
+pub mod tcp;
 pub mod threshold;
 pub mod timing;

@@ -1,0 +1,108 @@
+//! How fast overwritten marks may be put back.
+//!
+//! A virtual node may send a provider's old status back after every foreign write; healed at once each time, that is two
+//! writes every 5 s for ever. So the first [`BURST`] overwrites are healed at once; when they go on, it is a war: the next
+//! heal waits [`GAP`], then twice as long each time, up to [`LONGEST_GAP`]. Once no overwrite was seen for [`QUIET`] after
+//! that wait, there is peace and everything starts again.
+
+use std::time::Duration;
+
+/// Heals at once before a war is declared.
+pub const BURST: u32 = 3;
+/// First wait between two heals in a war: at most one write in this time.
+pub const GAP: Duration = Duration::from_secs(30);
+/// Longest wait between two heals in a war.
+pub const LONGEST_GAP: Duration = Duration::from_secs(600);
+/// Time without an overwrite, beyond the wait, that ends a war.
+pub const QUIET: Duration = Duration::from_secs(30);
+
+/// Recognises overwrites that follow heals.
+#[derive(Clone, Debug, Default)]
+pub struct Heal {
+    recent: u32,
+    last: Option<Duration>,
+}
+
+impl Heal {
+    /// The earliest time at which marks that were found overwritten at `found` may be written again.
+    pub fn due(&self, found: Duration) -> Duration {
+        match self.last {
+            Some(last) if self.recent >= BURST && !self.is_quiet(found) => (last + self.gap()).max(found),
+            _ => found,
+        }
+    }
+
+    /// A heal of marks found overwritten at `found` was sent at `now`. True when this one makes it a war.
+    pub fn healed(&mut self, found: Duration, now: Duration) -> bool {
+        if self.is_quiet(found) {
+            self.recent = 0;
+        }
+        self.recent = self.recent.saturating_add(1);
+        self.last = Some(now);
+        self.recent == BURST
+    }
+
+    /// Whether overwrites come again and again.
+    pub fn is_war(&self) -> bool {
+        self.recent >= BURST
+    }
+
+    /// The wait after the last heal.
+    pub fn gap(&self) -> Duration {
+        GAP.saturating_mul(1 << self.recent.saturating_sub(BURST).min(10)).min(LONGEST_GAP)
+    }
+
+    fn is_quiet(&self, found: Duration) -> bool {
+        let wait = if self.is_war() { self.gap() } else { GAP };
+        self.last.is_none_or(|last| found > last + wait + QUIET)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds of the heals, when marks are gone `after` seconds after each write, for `span` seconds.
+    fn heals(after: u64, span: u64) -> Vec<u64> {
+        let mut heal = Heal::default();
+        let mut found = Duration::from_secs(after);
+        let mut seconds = Vec::new();
+        while found.as_secs() <= span {
+            let now = heal.due(found);
+            heal.healed(found, now);
+            seconds.push(now.as_secs());
+            found = now + Duration::from_secs(after);
+        }
+        seconds
+    }
+
+    #[test]
+    fn a_war_is_recognised_and_backed_off() {
+        assert_eq!(heals(5, 600), [5, 10, 15, 45, 105, 225, 465, 945]);
+        let long = heals(5, 24 * 3600);
+        assert!(long.windows(2).skip(2).all(|pair| pair[1] - pair[0] >= 30), "{long:?}");
+        assert!(long.len() < 24 * 6 + 10, "{}", long.len());
+    }
+
+    #[test]
+    fn overwrites_far_apart_are_healed_at_once_for_ever() {
+        let seconds = heals(61, 61 * 100);
+        assert_eq!(seconds.len(), 100);
+        assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] == 61));
+    }
+
+    #[test]
+    fn peace_returns_after_a_quiet_time() {
+        let mut heal = Heal::default();
+        for second in [1, 2, 3] {
+            let now = Duration::from_secs(second);
+            assert_eq!(heal.healed(now, now), second == 3);
+        }
+        assert!(heal.is_war());
+        assert_eq!(heal.due(Duration::from_secs(4)), Duration::from_secs(33));
+        let later = Duration::from_secs(3 + 30 + 30 + 1);
+        assert_eq!(heal.due(later), later);
+        assert!(!heal.healed(later, later));
+        assert!(!heal.is_war());
+    }
+}

@@ -1,0 +1,130 @@
+//! When to look at the Pod in patch-only mode: a patch that changes nothing, whose answer is the Pod. A look costs the API
+//! server nearly what a transition costs, so it is taken where something is likely to be seen, and rarely otherwise.
+
+use crate::random::Random;
+use std::time::Duration;
+
+/// After each write: soon, because a provider that pushes overwrites within moments, ...
+const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(900));
+/// ... and once more after the 5 s at which virtual-kubelet polls a provider that does not
+/// (virtual-kubelet/virtual-kubelet:node/sync.go).
+const LATER: (Duration, Duration) = (Duration::from_millis(5500), Duration::from_millis(6500));
+/// First and longest wait while something is awaited that only the Pod's status tells.
+const CHASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Which looks are taken at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookSettings {
+    /// Between rare looks; jitter of a tenth comes on top.
+    pub period: Duration,
+    /// A watch tells everything: no looks.
+    pub has_watch: bool,
+    /// The shield keeps marks: no looks for them.
+    pub has_shield: bool,
+}
+
+/// The looks to come. Times since one fixed origin.
+#[derive(Clone, Debug)]
+pub struct Looks {
+    settings: LookSettings,
+    random: Random,
+    soon: Vec<Duration>,
+    rare: Option<Duration>,
+    chase: Option<(Duration, Duration)>,
+}
+
+impl Looks {
+    /// None planned: nothing was written yet.
+    pub fn new(settings: LookSettings, random: Random) -> Self {
+        Self { settings, random, soon: Vec::new(), rare: None, chase: None }
+    }
+
+    /// Marks were written: look whether they stay.
+    pub fn wrote(&mut self, now: Duration) {
+        self.observed(now);
+        if !self.settings.has_watch && !self.settings.has_shield {
+            let random = &mut self.random;
+            self.soon = [LATER, SOON].map(|(shortest, longest)| now + random.between(shortest, longest)).to_vec();
+        }
+    }
+
+    /// The Pod was seen, by a look or by the answer to a write.
+    pub fn observed(&mut self, now: Duration) {
+        self.soon.retain(|at| *at > now);
+        if !self.settings.has_watch && !self.settings.has_shield {
+            let period = self.settings.period;
+            self.rare = Some(now + self.random.between(period, period + period / 10));
+        }
+        if let Some((at, wait)) = &mut self.chase
+            && *at <= now
+        {
+            *wait = wait.saturating_mul(2).min(CHASE.1);
+            *at = now + *wait;
+        }
+    }
+
+    /// Whether something is awaited that only the Pod's status tells: a startupProbe that has to pass first, or the end of
+    /// the neighbours of a Pod that may end.
+    pub fn await_status(&mut self, awaited: bool, now: Duration) {
+        if !awaited || self.settings.has_watch {
+            self.chase = None;
+        } else if self.chase.is_none() {
+            self.chase = Some((now + CHASE.0, CHASE.0));
+        }
+    }
+
+    /// When to look next.
+    pub fn due(&self) -> Option<Duration> {
+        let soon = self.soon.iter().copied();
+        soon.chain(self.rare).chain(self.chase.map(|(at, _)| at)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(has_watch: bool, has_shield: bool) -> Looks {
+        let period = Duration::from_secs(600);
+        Looks::new(LookSettings { period, has_watch, has_shield }, Random::new(3))
+    }
+
+    fn seconds(looks: &mut Looks, until: u64) -> Vec<f64> {
+        let mut seconds = Vec::new();
+        while let Some(at) = looks.due().filter(|at| at.as_secs() < until) {
+            seconds.push(at.as_secs_f64());
+            looks.observed(at);
+        }
+        seconds
+    }
+
+    #[test]
+    fn two_looks_follow_a_write_and_then_one_in_ten_minutes() {
+        let mut looks = looks(false, false);
+        assert_eq!(looks.due(), None);
+        looks.wrote(Duration::ZERO);
+        let seconds = seconds(&mut looks, 3600);
+        assert!((0.5..=0.9).contains(&seconds[0]), "{seconds:?}");
+        assert!((5.5..=6.5).contains(&seconds[1]), "{seconds:?}");
+        assert!((606.0..=667.0).contains(&seconds[2]), "{seconds:?}");
+        assert!((7..=8).contains(&seconds.len()), "{seconds:?}");
+    }
+
+    #[test]
+    fn a_watch_or_a_shield_needs_no_looks() {
+        for (watch, shield) in [(true, false), (false, true), (true, true)] {
+            let mut looks = looks(watch, shield);
+            looks.wrote(Duration::ZERO);
+            assert_eq!(looks.due(), None);
+        }
+    }
+
+    #[test]
+    fn what_only_the_status_tells_is_looked_for_less_and_less_often() {
+        let mut looks = looks(false, true);
+        looks.await_status(true, Duration::ZERO);
+        assert_eq!(seconds(&mut looks, 200), [1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 123.0, 183.0]);
+        looks.await_status(false, Duration::from_secs(200));
+        assert_eq!(looks.due(), None);
+    }
+}
