@@ -1,9 +1,8 @@
 //! The command line.
 
 use crate::control::{self, Request};
-use crate::health::{self, Health};
+use crate::health::Health;
 use crate::serve;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve(serve::Settings),
-    Ask(PathBuf, Request),
-    Check(PathBuf),
+    Ask(String, Request),
+    Check(String),
 }
 
 /// Reads the arguments; the error names the one that is wrong.
@@ -26,7 +25,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         match argument.as_str() {
             "--http" => settings.http = number(argument, value()?)?,
             "--tcp" => settings.tcp = Some(number(argument, value()?)?),
-            "--state-dir" => settings.state_dir = PathBuf::from(value()?),
+            "--name" => settings.name = value()?.to_owned(),
             "--unhealthy" => settings.health = Health::Failing,
             "--exit-after" => {
                 settings.exit_after = Some(Duration::from_secs(number(argument, value()?)?));
@@ -35,14 +34,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
             other => return Err(format!("unknown argument {other:?}")),
         }
     }
-    let dir = settings.state_dir.clone();
+    let server = settings.name.clone();
     Ok(match name.as_str() {
         "serve" => Command::Serve(settings),
-        "fail" => Command::Ask(dir, Request::Set(Health::Failing)),
-        "heal" => Command::Ask(dir, Request::Set(Health::Healthy)),
-        "state" => Command::Ask(dir, Request::Tell),
-        "exit" => Command::Ask(dir, Request::Exit(code)),
-        "check" => Command::Check(dir),
+        "fail" => Command::Ask(server, Request::Set(Health::Failing)),
+        "heal" => Command::Ask(server, Request::Set(Health::Healthy)),
+        "state" => Command::Ask(server, Request::Tell),
+        "exit" => Command::Ask(server, Request::Exit(code)),
+        "check" => Command::Check(server),
         other => return Err(format!("unknown command {other:?}")),
     })
 }
@@ -51,14 +50,14 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
 pub(crate) fn run(command: Command) -> Result<ExitCode, String> {
     match command {
         Command::Serve(settings) => serve::run(settings).map(|()| ExitCode::SUCCESS),
-        Command::Ask(dir, request) => {
-            println!("{}", control::ask(&dir, request)?);
+        Command::Ask(server, request) => {
+            println!("{}", control::ask(&server, request)?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(dir) => {
-            let health = health::load(&dir)?;
-            println!("{}", health.name());
-            Ok(ExitCode::from(u8::from(health == Health::Failing)))
+        Command::Check(server) => {
+            let answer = control::ask(&server, Request::Tell)?;
+            println!("{answer}");
+            Ok(ExitCode::from(u8::from(!answer.contains("healthy"))))
         }
     }
 }

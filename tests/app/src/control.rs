@@ -1,9 +1,10 @@
-//! The unix socket on which the server takes orders from `kubectl exec` in its own container.
+//! The socket on which the server takes orders from `kubectl exec` in its own container. It is an
+//! abstract one: it needs no file, so it is there for any user and with a read-only root.
 
 use crate::health::Health;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +33,14 @@ impl Request {
     }
 }
 
-/// Opens the socket in `dir`.
-pub(crate) fn listen(dir: &Path) -> Result<UnixListener, String> {
-    let path = dir.join("control");
-    // A container that restarts finds the socket of the one before it.
-    let _ = std::fs::remove_file(&path);
-    UnixListener::bind(&path).map_err(|error| format!("cannot listen on {}: {error}", path.display()))
+/// Opens the socket of that name.
+pub(crate) fn listen(name: &str) -> Result<UnixListener, String> {
+    SocketAddr::from_abstract_name(name).and_then(|address| UnixListener::bind_addr(&address)).map_err(|error| {
+        format!(
+            "cannot listen on the socket @{name}: {error}; a second server in this Pod needs a \
+                 --name of its own"
+        )
+    })
 }
 
 /// Answers orders, one after the other, for as long as the program runs.
@@ -52,11 +55,11 @@ pub(crate) fn answer(listener: &UnixListener, mut decide: impl FnMut(Request) ->
     }
 }
 
-/// Gives an order to the server whose socket is in `dir`; its answer.
-pub(crate) fn ask(dir: &Path, request: Request) -> Result<String, String> {
-    let path = dir.join("control");
-    let failed = |error| format!("no server answers on {}: {error}", path.display());
-    let mut stream = UnixStream::connect(&path).map_err(failed)?;
+/// Gives an order to the server of that name; its answer.
+pub(crate) fn ask(name: &str, request: Request) -> Result<String, String> {
+    let failed = |error| format!("no server answers on the socket @{name}: {error}");
+    let address = SocketAddr::from_abstract_name(name).map_err(failed)?;
+    let mut stream = UnixStream::connect_addr(&address).map_err(failed)?;
     writeln!(stream, "{}", request.line()).map_err(failed)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(failed)?;

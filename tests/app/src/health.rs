@@ -1,7 +1,6 @@
-//! The health that is switched, and the file in which other processes of the container read it.
+//! The health that is switched.
 
 use rustix::time::{ClockId, clock_gettime};
-use std::path::Path;
 
 /// What the application says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,21 +42,6 @@ impl Switch {
             self.monotonic_ns
         )
     }
-}
-
-/// Writes the health so that a reader sees the old or the new one, never half of it.
-pub(crate) fn store(dir: &Path, health: Health) -> Result<(), String> {
-    let (draft, file) = (dir.join(".health"), dir.join("health"));
-    std::fs::write(&draft, health.name())
-        .and_then(|()| std::fs::rename(&draft, &file))
-        .map_err(|error| format!("cannot write {}: {error}", file.display()))
-}
-
-/// The health that the server of this container stored last.
-pub(crate) fn load(dir: &Path) -> Result<Health, String> {
-    let file = dir.join("health");
-    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    Ok(if text == Health::Healthy.name() { Health::Healthy } else { Health::Failing })
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {

@@ -1,11 +1,10 @@
 //! The server: owns the health, and opens and closes the TCP listener with it.
 
 use crate::control::{self, Request};
-use crate::health::{self, Health, Switch};
+use crate::health::{Health, Switch};
 use crate::http;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::net::{Ipv6Addr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,22 +16,28 @@ pub(crate) struct Settings {
     pub(crate) http: u16,
     /// Port that is listened on while healthy.
     pub(crate) tcp: Option<u16>,
-    pub(crate) state_dir: PathBuf,
+    /// Name of the socket that takes orders.
+    pub(crate) name: String,
     pub(crate) health: Health,
     pub(crate) exit_after: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { http: 8080, tcp: None, state_dir: PathBuf::from("/tmp"), health: Health::Healthy, exit_after: None }
+        Self {
+            http: 8080,
+            tcp: None,
+            name: std::env::var("TEST_APP_NAME").unwrap_or_else(|_| "test-app".to_owned()),
+            health: Health::Healthy,
+            exit_after: None,
+        }
     }
 }
 
 /// Serves until a signal, an order or `--exit-after` ends the program.
 pub(crate) fn run(settings: Settings) -> Result<(), String> {
     let healthy = Arc::new(AtomicBool::new(settings.health == Health::Healthy));
-    health::store(&settings.state_dir, settings.health)?;
-    let control = control::listen(&settings.state_dir)?;
+    let control = control::listen(&settings.name)?;
     if settings.http != 0 {
         let listener = listen(settings.http)?;
         let healthy = Arc::clone(&healthy);
@@ -55,10 +60,9 @@ pub(crate) fn run(settings: Settings) -> Result<(), String> {
         Request::Set(health) => {
             last = Switch::now(health);
             healthy.store(health == Health::Healthy, Ordering::SeqCst);
-            let stored = health::store(&settings.state_dir, health);
             // The old listener goes first: its port is needed again.
             tcp.take();
-            match stored.and_then(|()| open(&settings, health)) {
+            match open(&settings, health) {
                 Ok(listener) => tcp = listener,
                 Err(message) => eprintln!("{message}"),
             }

@@ -1,0 +1,22 @@
+# What each target does is told by `make help`. Settings are environment variables: PROBELET_LAB=NAME
+# for a second lab, PROBELET_KUBECONFIG and PROBELET_IMAGES for a cluster of yours, PROBELET_CACHE.
+
+LAB := cargo run --quiet --package probelet-tests --bin lab --
+
+.DEFAULT_GOAL := help
+.PHONY: help lab deploy lab-down lab-status
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lab: ## bring up a real Kubernetes cluster on this machine; prints its kubeconfig's path last
+	@$(LAB) up
+
+deploy: lab ## build the images and install probelet into the lab
+	@$(LAB) deploy
+
+lab-down: ## take the lab down; nothing of it is left but the built programs
+	@$(LAB) down
+
+lab-status: ## tell what runs and how much memory it has
+	@$(LAB) status
