@@ -24,7 +24,7 @@ import (
 
 const (
 	// How long a stopping node may take; its containers are left running.
-	stopWithin     = 1500 * time.Millisecond
+	stopWithin     = 1000 * time.Millisecond
 	connectTimeout = 30 * time.Second
 	// The client's own limits; client-go's defaults of 5 and 10 would hold up many Pods.
 	clientQPS, clientBurst = 200, 400
@@ -58,6 +58,10 @@ func run(ctx context.Context, in parts) error {
 	config, err := clientcmd.BuildConfigFromFlags("", in.settings.kubeconfig)
 	if err != nil {
 		return fmt.Errorf("--kubeconfig %s: %w", in.settings.kubeconfig, err)
+	}
+	// The library makes a client of its own from this variable before it takes ours.
+	if err := os.Setenv("KUBECONFIG", in.settings.kubeconfig); err != nil {
+		return err
 	}
 	config.QPS, config.Burst = clientQPS, clientBurst
 	if in.client, err = kubernetes.NewForConfig(config); err != nil {

@@ -91,7 +91,7 @@ func (b *builder) addFrom(from v1.EnvFromSource, src Source) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("configmap %q: %w", from.ConfigMapRef.Name, err)
+			return err
 		}
 		data = cm.Data
 	case from.SecretRef != nil:
@@ -100,7 +100,7 @@ func (b *builder) addFrom(from v1.EnvFromSource, src Source) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("secret %q: %w", from.SecretRef.Name, err)
+			return err
 		}
 		for key, value := range secret.Data {
 			data[key] = string(value)
@@ -146,7 +146,7 @@ func configMapKey(ref *v1.ConfigMapKeySelector, src Source) (string, bool, error
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("configmap %q: %w", ref.Name, err)
+		return "", false, err
 	}
 	value, known := cm.Data[ref.Key]
 	if !known && !isTrue(ref.Optional) {
@@ -161,7 +161,7 @@ func secretKey(ref *v1.SecretKeySelector, src Source) (string, bool, error) {
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("secret %q: %w", ref.Name, err)
+		return "", false, err
 	}
 	value, known := secret.Data[ref.Key]
 	if !known && !isTrue(ref.Optional) {

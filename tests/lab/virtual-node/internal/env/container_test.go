@@ -101,7 +101,7 @@ func TestWithoutServiceLinksOnlyTheAPIServerIsSeen(t *testing.T) {
 func TestAMissingObjectIsNamed(t *testing.T) {
 	c := &v1.Container{Env: []v1.EnvVar{{Name: "X", ValueFrom: &v1.EnvVarSource{ConfigMapKeyRef: &v1.ConfigMapKeySelector{Key: "k", LocalObjectReference: v1.LocalObjectReference{Name: "gone"}}}}}}
 	_, err := Container(c, source())
-	if err == nil || !strings.Contains(err.Error(), `configmap "gone"`) {
+	if err == nil || !strings.Contains(err.Error(), `"gone" not found`) {
 		t.Fatalf("got %v", err)
 	}
 }

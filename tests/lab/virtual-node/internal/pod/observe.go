@@ -43,12 +43,8 @@ func (r *Runner) observeOne(c *container) {
 	}
 	state := answer.Status
 	c.current.ImageID = state.ImageRef
-	if state.Image != nil {
-		c.current.Image = state.Image.Image
-	}
-	if state.Image != nil && state.Image.UserSpecifiedImage != "" {
-		c.current.Image = state.Image.UserSpecifiedImage
-	}
+	// The runtime may know the image under several names; the Pod's own is the one to show.
+	c.current.Image = c.image
 	if state.StartedAt != 0 {
 		c.current.StartedAt = time.Unix(0, state.StartedAt)
 	}

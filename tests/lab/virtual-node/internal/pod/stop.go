@@ -60,8 +60,9 @@ func (r *Runner) killAfter(c *container, message string, grace int64, turn func(
 			turn(ctx)
 		}
 	}
-	left := max(minGraceToStop, int64(time.Until(deadline)/time.Second))
+	left := max(minGraceToStop, int64(time.Until(deadline).Round(time.Second)/time.Second))
 	r.stopContainer(c.current.ID, left)
+	r.log.Info("container stopped", "container", c.name)
 }
 
 func (r *Runner) stopContainer(id string, seconds int64) {

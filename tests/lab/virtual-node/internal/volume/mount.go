@@ -2,6 +2,7 @@ package volume
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,7 @@ func makeSubPath(base, subPath string) error {
 			}
 			return err
 		}
-		if err := root.Chmod(path, info.Mode().Perm()); err != nil {
+		if err := root.Chmod(path, info.Mode()&(fs.ModePerm|fs.ModeSetgid)); err != nil {
 			return err
 		}
 	}
