@@ -7,6 +7,7 @@ pub mod audit;
 pub mod binary;
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod deploy;
 pub mod diagnosis;
 pub mod exec;

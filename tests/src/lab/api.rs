@@ -12,12 +12,16 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// A client of the cluster that a kubeconfig file names.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    Ok(Client::try_from(config(kubeconfig).await?)?)
+}
+
+/// Address and credentials in a kubeconfig file, those of its current context.
+pub async fn config(kubeconfig: &Path) -> Result<Config> {
     let content = Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("cannot read the kubeconfig {}", kubeconfig.display()))?;
-    let config = Config::from_custom_kubeconfig(content, &KubeConfigOptions::default())
+    Config::from_custom_kubeconfig(content, &KubeConfigOptions::default())
         .await
-        .with_context(|| format!("the kubeconfig {} is not usable", kubeconfig.display()))?;
-    Ok(Client::try_from(config)?)
+        .with_context(|| format!("the kubeconfig {} is not usable", kubeconfig.display()))
 }
 
 /// True when the API server says that it is ready.

@@ -48,8 +48,8 @@ impl Isolation {
         self.remove();
         std::fs::create_dir_all(&self.dir)?;
         // A mount namespace can only be pinned where mounts are not shared with others.
-        mount(&["--bind"], &self.dir, &self.dir)?;
-        mount(&["--make-private"], Path::new(""), &self.dir)?;
+        mount(&["--no-mtab", "--bind"], &self.dir, &self.dir)?;
+        mount(&["--no-mtab", "--make-private"], Path::new(""), &self.dir)?;
         for file in [self.net_file(), self.mount_file()] {
             std::fs::write(&file, "")?;
         }
@@ -107,7 +107,7 @@ impl Isolation {
     pub fn remove(&self) {
         for path in [self.mount_file(), self.net_file(), self.dir.clone()] {
             // More than once where an earlier attempt was stopped half-way.
-            while command::run(Command::new("umount").arg("--lazy").arg(&path)).is_ok() {}
+            while command::run(Command::new("umount").args(["--lazy", "--no-mtab"]).arg(&path)).is_ok() {}
         }
     }
 }
