@@ -1,0 +1,226 @@
+//! httpGet probes: kubernetes/kubernetes:pkg/probe/http/http.go `DoHTTPProbe`. A fresh connection each run; written by
+//! hand rather than with hyper, which refuses paths that kubelet sends and keeps a head of any size in memory.
+
+mod request;
+mod response;
+mod tls;
+mod url;
+
+use crate::dial::{Connection, Dialer, reason};
+use crate::outcome::Outcome;
+use probelet_protocol::limit::cut_message;
+use probelet_protocol::probe::HttpGetAction;
+pub use request::HeaderError;
+use request::Headers;
+use response::{Head, ReadError, Reader};
+use rustls::pki_types::ServerName;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+use url::{Reference, Url};
+
+/// Most requests of one run, as of Go's client.
+const HOPS: usize = 10;
+
+/// A prepared httpGet probe.
+pub struct HttpProbe {
+    dialer: Dialer,
+    scheme: &'static str,
+    port: u16,
+    path: Reference,
+    headers: Headers,
+}
+
+/// Why an httpGet probe can never run. Names the field and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// Neither HTTP nor HTTPS.
+    #[error("httpGet.scheme: {0:?} is not allowed: must be HTTP or HTTPS")]
+    Scheme(String),
+    /// A path such as `mailto:x`, which names no place on a server.
+    #[error("httpGet.path: {0:?} is not a path")]
+    Path(String),
+    /// A header that cannot be sent.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+}
+
+/// What one request came to.
+enum Answer {
+    /// A final answer.
+    Final(Outcome),
+    /// A redirect that is to be looked at; what it counts as where it leads elsewhere.
+    Redirect { location: String, unfollowed: Outcome },
+}
+
+/// The next request of a run.
+struct Hop {
+    addresses: Vec<IpAddr>,
+    port: u16,
+    url: Url,
+    keeps_host: bool,
+}
+
+// === impl HttpProbe ===
+
+impl HttpProbe {
+    /// Prepares a probe of this port; `version` ends the default `User-Agent`. `host` is the caller's to refuse.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub fn try_new(action: &HttpGetAction, port: u16, dialer: Dialer, version: &str) -> Result<Self, HttpError> {
+        let scheme = match action.scheme.as_deref().unwrap_or_default() {
+            "" => "http",
+            scheme if scheme.eq_ignore_ascii_case("http") => "http",
+            scheme if scheme.eq_ignore_ascii_case("https") => "https",
+            other => return Err(HttpError::Scheme(other.to_owned())),
+        };
+        let text = action.path.as_deref().unwrap_or_default();
+        let path = Reference::from_path(text);
+        if path.is_opaque() {
+            return Err(HttpError::Path(text.to_owned()));
+        }
+        let headers = Headers::try_new(&action.http_headers, version)?;
+        Ok(Self { dialer, scheme, port, path, headers })
+    }
+
+    /// Sends the request, follows redirects within the Pod, and reads the answer, all within `timeout`.
+    pub async fn run(&self, timeout: Duration) -> Outcome {
+        let deadline = Instant::now() + timeout;
+        let mut headers = self.headers.clone();
+        let mut addresses = self.dialer.targets().to_vec();
+        let mut port = self.port;
+        // The first request's host is the address that answers, so its URL is known after the dial.
+        let mut url = None;
+        let mut last = String::new();
+        for _ in 0..HOPS {
+            let dialed = timeout_at(deadline, self.dialer.connect(&addresses, port)).await;
+            let asked = || url.clone().unwrap_or_else(|| self.url(addresses[0]));
+            let connection = match dialed {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return failure(&asked(), &error.to_string()),
+                Err(_) => return failure(&asked(), &format!("dial tcp {}: i/o timeout{AWAITING}", asked().authority)),
+            };
+            let here = url.take().unwrap_or_else(|| self.url(connection.peer.ip()));
+            let (location, unfollowed) = match exchange(connection, &here, &headers, deadline).await {
+                Answer::Final(outcome) => return outcome,
+                Answer::Redirect { location, unfollowed } => (location, unfollowed),
+            };
+            let hop = match self.follow(&here, &location) {
+                Ok(Some(hop)) => hop,
+                Ok(None) => return unfollowed,
+                Err(error) => return failure(&here, &error),
+            };
+            headers = headers.redirected(&here, &hop.url, hop.keeps_host);
+            (addresses, port, url, last) = (hop.addresses, hop.port, Some(hop.url), location);
+        }
+        Outcome::Failure(cut_message(&format!("Get {last:?}: stopped after {HOPS} redirects")).to_owned())
+    }
+
+    /// Where a redirect leads; `None` where that is elsewhere.
+    fn follow(&self, here: &Url, location: &str) -> Result<Option<Hop>, String> {
+        let reference = Reference::parse(location)
+            .map_err(|error| format!("failed to parse Location header {location:?}: {error}"))?;
+        let url = here.join(&reference);
+        let Some(addresses) = self.dialer.resolve(url.host()) else { return Ok(None) };
+        if url.scheme != "http" && url.scheme != "https" {
+            return Err(format!("unsupported protocol scheme {:?}", url.scheme));
+        }
+        let port = url.port().ok_or_else(|| format!("dial tcp: address {}: invalid port", url.authority))?;
+        // golang/go#22233
+        Ok(Some(Hop { addresses, port, url, keeps_host: !reference.is_absolute() }))
+    }
+
+    fn url(&self, address: IpAddr) -> Url {
+        self.path.on(self.scheme, SocketAddr::new(address, self.port).to_string())
+    }
+}
+
+const AWAITING: &str = " (Client.Timeout exceeded while awaiting headers)";
+
+fn failure(url: &Url, error: &str) -> Outcome {
+    Outcome::Failure(cut_message(&format!("Get {:?}: {error}", url.to_string())).to_owned())
+}
+
+async fn exchange(connection: Connection, url: &Url, headers: &Headers, deadline: Instant) -> Answer {
+    let request = headers.request(url);
+    if url.scheme == "http" {
+        return converse(connection.stream, &request, url, deadline).await;
+    }
+    let name = ServerName::try_from(request::server_name(headers, url).to_owned())
+        .unwrap_or_else(|_| ServerName::IpAddress(connection.peer.ip().into()));
+    match timeout_at(deadline, tls::connector().connect(name, connection.stream)).await {
+        Ok(Ok(stream)) => converse(stream, &request, url, deadline).await,
+        Ok(Err(error)) => Answer::Final(failure(url, &tls_reason(&error))),
+        Err(_) => Answer::Final(failure(url, &format!("net/http: TLS handshake timeout{AWAITING}"))),
+    }
+}
+
+fn tls_reason(error: &std::io::Error) -> String {
+    let tls = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            "http: server gave HTTP response to HTTPS client".into()
+        }
+        Some(error) => format!("tls: {error}"),
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => "EOF".into(),
+        None => reason(error),
+    }
+}
+
+/// One request and its answer on an open connection.
+async fn converse<S>(mut stream: S, request: &str, url: &Url, deadline: Instant) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let head_and_reader = async {
+        // A server may answer and close without reading; its answer counts, as for Go's client.
+        let written = async {
+            stream.write_all(request.as_bytes()).await?;
+            stream.flush().await
+        }
+        .await;
+        let mut reader = Reader::new(stream);
+        match reader.head().await {
+            Ok(head) => Ok((head, reader)),
+            Err(ReadError::Closed) if written.is_err() => {
+                Err(written.map_or_else(ReadError::Io, |()| ReadError::Closed))
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let (head, mut reader) = match timeout_at(deadline, head_and_reader).await {
+        Ok(Ok(both)) => both,
+        Ok(Err(error)) => return Answer::Final(failure(url, &error.to_string())),
+        Err(_) => return Answer::Final(failure(url, &format!("context deadline exceeded{AWAITING}"))),
+    };
+    let body = match timeout_at(deadline, reader.body(&head)).await {
+        Ok(Ok(body)) => body,
+        // kubelet throws such a run away as an error; here it is a failure, like every other broken answer.
+        Ok(Err(error)) => return Answer::Final(failure(url, &error.to_string())),
+        Err(_) => {
+            let error = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
+            return Answer::Final(failure(url, error));
+        }
+    };
+    verdict(head, &body)
+}
+
+/// kubernetes/kubernetes:pkg/probe/http/http.go: 200 to 399 is success, a redirect that was not followed a warning,
+/// which counts as success; the body of a failure is not told (kubernetes/kubernetes#99425).
+fn verdict(head: Head, body: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(body);
+    let message = match head.status {
+        200..=299 => cut_message(&text).to_owned(),
+        300..=399 => cut_message(&format!("Probe terminated redirects, Response body: {text}")).to_owned(),
+        status => return Answer::Final(Outcome::Failure(format!("HTTP probe failed with statuscode: {status}"))),
+    };
+    let outcome = Outcome::Success(message);
+    match head.location.filter(|location| !location.is_empty()) {
+        Some(location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
+            Answer::Redirect { location, unfollowed: outcome }
+        }
+        _ => Answer::Final(outcome),
+    }
+}
