@@ -62,6 +62,11 @@ impl Cluster {
         self.client.clone()
     }
 
+    /// Address and credentials, for clients of other identities.
+    pub async fn config(&self) -> Result<kube::Config> {
+        api::config(&self.kubeconfig).await
+    }
+
     /// The file it was connected by, for kubectl and helm.
     pub fn kubeconfig(&self) -> &std::path::Path {
         &self.kubeconfig

@@ -4,6 +4,7 @@
 //! [`audit`]).
 
 pub mod audit;
+pub mod bench;
 pub mod binary;
 pub mod cluster;
 pub mod command;

@@ -1,0 +1,8 @@
+//! Benches: each prints its figure beside that of the thing it is compared with, measured in the same run.
+
+pub mod figure;
+pub mod footprint;
+pub mod local;
+pub mod mark;
+pub mod sight;
+pub mod target;

@@ -1,0 +1,214 @@
+//! The real sidecar binary as a process of this machine, with a Pod and a token of its own on the real API server.
+
+use super::target::ProbeTarget;
+use anyhow::{Context, Result};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use kube::api::{Api, PostParams};
+use kube::config::{AuthInfo, Config};
+use kube::{Client, ResourceExt};
+use probelet_protocol::{environment, marker, name, plan, probe};
+use secrecy::SecretString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The condition that the bench's plan writes.
+pub const CONDITION: &str = "bench.example/Healthy";
+/// The label that the bench's plan writes: `true` or `false`.
+pub const LABEL: &str = "bench.example/healthy";
+
+/// Each start has a folder of its own, so that dropping an earlier sidecar takes nothing from a later one.
+static STARTS: AtomicU64 = AtomicU64::new(0);
+
+/// A Pod that no node runs, and the token that its sidecar would get.
+pub struct Identity {
+    /// Namespace of the Pod.
+    pub namespace: String,
+    /// The Pod as created.
+    pub pod: Pod,
+    /// A token that is bound to the Pod.
+    pub token: String,
+}
+
+/// A running sidecar; killed when dropped.
+pub struct LocalSidecar {
+    /// The process.
+    pub child: Child,
+    folder: PathBuf,
+}
+
+impl Identity {
+    /// Creates the Pod with its annotations, and asks for a token bound to it.
+    pub async fn create(client: &Client, namespace: &str, name: &str, port: u16) -> Result<Self> {
+        let (plan, policies) = plan_for(port);
+        let pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": name, "annotations": {
+                name::PLAN_ANNOTATION: plan,
+                name::POLICIES_ANNOTATION: policies,
+                name::WRITES_ANNOTATION: format!("c:{CONDITION},l:{LABEL}"),
+            }},
+            "spec": {"schedulerName": "none", "containers": [{"name": "game", "image": "none"}]},
+        }))?;
+        let pod = Api::<Pod>::namespaced(client.clone(), namespace).create(&PostParams::default(), &pod).await?;
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec {
+                bound_object_ref: Some(BoundObjectReference {
+                    api_version: Some("v1".into()),
+                    kind: Some("Pod".into()),
+                    name: Some(name.into()),
+                    uid: pod.uid(),
+                }),
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            }),
+            ..TokenRequest::default()
+        };
+        let token = Api::<ServiceAccount>::namespaced(client.clone(), namespace)
+            .create_token_request("default", &PostParams::default(), &request)
+            .await?
+            .status
+            .and_then(|status| status.token)
+            .context("the API server gave no token")?;
+        Ok(Self { namespace: namespace.into(), pod, token })
+    }
+
+    /// A client that is this Pod's identity, nothing else.
+    pub fn client(&self, config: &Config) -> Result<Client> {
+        let mut config = config.clone();
+        config.auth_info = AuthInfo { token: Some(SecretString::from(self.token.clone())), ..AuthInfo::default() };
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Starts the sidecar as this Pod's, with further environment.
+    pub fn sidecar(&self, binary: &Path, config: &Config, extra: &[(&str, &str)]) -> Result<LocalSidecar> {
+        let serial = STARTS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("probelet-bench-{}-{serial}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("token"), &self.token)?;
+        std::fs::write(folder.join("ca.crt"), certificates(config))?;
+        let annotation = |key| self.pod.annotations().get(key).cloned().unwrap_or_default();
+        let mut command = Command::new(binary);
+        command
+            .env_clear()
+            .env(environment::POD_NAME, self.pod.name_any())
+            .env(environment::POD_NAMESPACE, &self.namespace)
+            .env(environment::POD_UID, self.pod.uid().unwrap_or_default())
+            .env(environment::PLAN, annotation(name::PLAN_ANNOTATION))
+            .env(environment::POLICIES, annotation(name::POLICIES_ANNOTATION))
+            .env(environment::TOKEN_DIR, &folder)
+            .env("KUBERNETES_SERVICE_HOST", config.cluster_url.host().context("API server without host")?)
+            .env("KUBERNETES_SERVICE_PORT", config.cluster_url.port_u16().unwrap_or(443).to_string())
+            .envs(extra.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(folder.join("log"))?)
+            .stderr(std::fs::File::create(folder.join("errors"))?);
+        let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
+        Ok(LocalSidecar { child, folder })
+    }
+}
+
+impl LocalSidecar {
+    /// Everything that it logged so far.
+    pub fn log(&self) -> String {
+        let read = |file| std::fs::read_to_string(self.folder.join(file)).unwrap_or_default();
+        read("log") + &read("errors")
+    }
+
+    /// Resident memory in KiB, from `/proc`.
+    pub fn resident(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
+        line.split_whitespace().nth(1).context("no number")?.parse().context("VmRSS")
+    }
+
+    /// CPU time used so far in clock ticks of 10 ms, user and system.
+    pub fn ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).context("stat");
+        Ok(field(11)? + field(12)?)
+    }
+}
+
+impl Drop for LocalSidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One httpGet probe of the target: a condition, and a label that is `true` or `false`.
+fn plan_for(port: u16) -> (String, String) {
+    let planned = marker::PodContainerProbe {
+        name: "health".into(),
+        container_name: "game".into(),
+        probe: probe::Probe {
+            http_get: Some(probe::HttpGetAction {
+                path: Some("/health".into()),
+                port: probelet_protocol::port::Port::Number(port.into()),
+                host: None,
+                scheme: None,
+                http_headers: Vec::new(),
+            }),
+            ..probe::Probe::default()
+        },
+        marker_policy: Vec::new(),
+        pod_condition_type: CONDITION.into(),
+    };
+    let policy = |state, value: &str| marker::MarkerPolicy {
+        state,
+        labels: [(LABEL.to_owned(), value.to_owned())].into(),
+        annotations: Default::default(),
+    };
+    let entry = plan::PolicyEntry {
+        name: "health".into(),
+        container_name: "game".into(),
+        marker_policy: vec![
+            policy(marker::PolicyState::Succeeded, "true"),
+            policy(marker::PolicyState::Failed, "false"),
+        ],
+        ..plan::PolicyEntry::default()
+    };
+    (serde_json::json!([planned]).to_string(), serde_json::json!([entry]).to_string())
+}
+
+fn certificates(config: &Config) -> String {
+    let engine = &base64::engine::general_purpose::STANDARD;
+    config
+        .root_cert
+        .iter()
+        .flatten()
+        .map(|der| {
+            let text = base64::Engine::encode(engine, der);
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        })
+        .collect()
+}
+
+/// A target, and a sidecar that probes it.
+pub struct Pair {
+    /// What is probed.
+    pub target: ProbeTarget,
+    /// What probes.
+    pub sidecar: LocalSidecar,
+    /// Whose Pod is marked.
+    pub identity: Identity,
+}
+
+impl Pair {
+    /// Starts both; the sidecar probes as `extra` says.
+    pub async fn start(
+        client: &Client,
+        config: &Config,
+        place: (&str, &str),
+        binary: &Path,
+        extra: &[(&str, &str)],
+    ) -> Result<Self> {
+        let target = ProbeTarget::start().await?;
+        let identity = Identity::create(client, place.0, place.1, target.port).await?;
+        let sidecar = identity.sidecar(binary, config, extra)?;
+        Ok(Self { target, sidecar, identity })
+    }
+}

@@ -1,0 +1,52 @@
+//! `make bench`: every figure beside the thing it is compared with, in one run.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, PostParams};
+use probelet_tests::bench::{footprint, mark};
+use probelet_tests::cluster::Cluster;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Measures the sidecar against the API server of the cluster under test.
+#[derive(Parser)]
+struct Arguments {
+    /// The sidecar's binary.
+    #[arg(long)]
+    sidecar: PathBuf,
+    /// Switches of health per series.
+    #[arg(long, default_value_t = 400)]
+    flips: usize,
+    /// Seconds over which the idle sidecar is measured.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+    /// Starts that are measured.
+    #[arg(long, default_value_t = 20)]
+    starts: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let cluster = Cluster::connect().await?;
+    let config = cluster.config().await?;
+    let namespaces = Api::<Namespace>::all(cluster.client());
+    let name = format!("probelet-bench-{}", std::process::id());
+    // Opted in as a user's namespace is, so that the policies and the RoleBinding are those of real Pods.
+    let namespace = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": name, "labels": {"probelet.io/inject": "enabled"}}
+    }))?;
+    namespaces.create(&PostParams::default(), &namespace).await.context("cannot create the bench's namespace")?;
+    let outcome = measure(&arguments, &cluster, &config, &name).await;
+    let _ = namespaces.delete(&name, &DeleteParams::background()).await;
+    outcome
+}
+
+async fn measure(arguments: &Arguments, cluster: &Cluster, config: &kube::Config, namespace: &str) -> Result<()> {
+    let (client, binary) = (cluster.client(), &arguments.sidecar);
+    let span = (Duration::from_secs(arguments.idle), arguments.starts);
+    footprint::run(&client, config, namespace, binary, span).await?;
+    mark::run(&client, config, namespace, binary, arguments.flips).await?.print();
+    Ok(())
+}
