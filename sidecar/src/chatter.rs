@@ -25,8 +25,8 @@ impl Default for Chatter {
 
 impl Chatter {
     /// When a message may go alone, given the last write of any kind.
-    pub fn due(&self, last_write: Option<Duration>) -> Duration {
-        last_write.map_or(Duration::ZERO, |last| last + self.wait)
+    pub fn due(&self, last_write: Duration) -> Duration {
+        last_write + self.wait
     }
 
     /// A write for messages alone was sent.
@@ -47,7 +47,7 @@ mod tests {
         let mut last = Duration::ZERO;
         let mut seconds = Vec::new();
         while last < Duration::from_secs(3600) {
-            last = chatter.due(Some(last));
+            last = chatter.due(last);
             chatter.sent(last);
             seconds.push(last.as_secs());
         }
@@ -60,7 +60,7 @@ mod tests {
         let mut chatter = Chatter::default();
         for round in 1..10 {
             let changed = Duration::from_secs(1000 * round);
-            assert!(chatter.due(Some(changed - Duration::from_secs(60))) <= changed);
+            assert!(chatter.due(changed - Duration::from_secs(60)) <= changed);
             chatter.sent(changed);
         }
     }

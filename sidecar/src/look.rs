@@ -39,6 +39,20 @@ impl Looks {
         Self { settings, random, soon: Vec::new(), rare: None, chase: None }
     }
 
+    /// A watch began to tell of every change, or ended.
+    pub fn watching(&mut self, has_watch: bool, now: Duration) {
+        if self.settings.has_watch == has_watch {
+            return;
+        }
+        self.settings.has_watch = has_watch;
+        if has_watch {
+            (self.rare, self.chase) = (None, None);
+            self.soon.clear();
+        } else {
+            self.wrote(now);
+        }
+    }
+
     /// Marks were written: look whether they stay.
     pub fn wrote(&mut self, now: Duration) {
         self.observed(now);

@@ -10,14 +10,23 @@ impl Random {
         Self(seed)
     }
 
+    /// Another sequence, independent of the rest of this one.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// From 0 to 1.
     pub fn unit(&mut self) -> f64 {
+        // The upper 32 bits fill a double's range evenly without a lossy cast.
+        f64::from(u32::try_from(self.next() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // The upper 32 bits fill a double's range evenly without a lossy cast.
-        f64::from(u32::try_from((z ^ (z >> 31)) >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+        z ^ (z >> 31)
     }
 
     /// Evenly between two durations.

@@ -1,0 +1,448 @@
+//! What is desired, what is known to be on the Pod, and what to send next. Pure: results, observations and answers go in
+//! with the time, steps come out. The reporter only carries them out.
+
+use crate::backoff::{Backoff, Trouble};
+use crate::chatter::Chatter;
+use crate::desired::{Desired, Results, Settled, Unit, Want, desired, units};
+use crate::heal::Heal;
+use crate::look::{LookSettings, Looks};
+use crate::observed::Observed;
+use crate::patch::{Change, Patch, Times, differing};
+use crate::random::Random;
+use crate::refusal::Refusals;
+use probelet_protocol::plan::{Plan, ProbeId};
+use probelet_protocol::setting::Marks;
+use probelet_protocol::writes::Writes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What stays the same for a sidecar's life.
+#[derive(Clone, Debug)]
+pub struct LedgerSettings {
+    /// The own Pod's.
+    pub uid: String,
+    /// What is written at all.
+    pub marks: Marks,
+    /// When to look.
+    pub look: LookSettings,
+    /// Nothing is written before the Pod was seen once: the sidecar was started before in this Pod.
+    pub observe_first: bool,
+}
+
+/// The state of marking one Pod.
+pub struct Ledger {
+    settings: LedgerSettings,
+    plan: Plan,
+    results: Results,
+    retired: Retired,
+    desired: Desired,
+    observed: Option<Observed>,
+    confirmed: BTreeMap<Unit, Confirmed>,
+    in_flight: Option<InFlight>,
+    not_before: Duration,
+    gather_until: Option<Duration>,
+    last_write: Option<Duration>,
+    overwritten_at: Option<Duration>,
+    heal: Heal,
+    chatter: Chatter,
+    looks: Looks,
+    refusals: Refusals,
+    backoff: Backoff,
+    random: Random,
+    counts: Counts,
+}
+
+/// What to do now.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send this, then call [`Ledger::accepted`], [`Ledger::refused`] or [`Ledger::failed`].
+    Send(Patch, Purpose),
+    /// Nothing before this time; `None`: nothing until something new comes in.
+    Wait(Option<Duration>),
+}
+
+/// Why a patch is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new result.
+    Mark,
+    /// A new message only.
+    Message,
+    /// Marks were overwritten.
+    Heal,
+    /// To see the Pod.
+    Look,
+}
+
+/// What is worth telling after something came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// These marks were there and are not any more.
+    Overwritten(Vec<Unit>),
+    /// Overwrites follow each heal.
+    War(Duration),
+    /// The API server refuses this one, and why.
+    Refused(Unit, String),
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Overwrites seen.
+    pub overwrites: u64,
+    /// Heals sent.
+    pub heals: u64,
+}
+
+struct Confirmed {
+    want: Want,
+    since: Option<u64>,
+}
+
+struct InFlight {
+    wants: BTreeMap<Unit, Want>,
+    since: BTreeMap<Unit, u64>,
+    purpose: Purpose,
+}
+
+/// Names that this sidecar is to remove, and those that were left on purpose.
+#[derive(Default)]
+struct Retired {
+    names: Writes,
+    kept: BTreeSet<Unit>,
+}
+
+/// The first results of a Pod's probes come within this time of each other, and go together.
+const GATHER: Duration = Duration::from_millis(30);
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Nothing settled, nothing observed.
+    pub fn new(settings: LedgerSettings, plan: Plan, mut random: Random) -> Self {
+        let looks = Looks::new(settings.look, random.fork());
+        Self {
+            settings,
+            plan,
+            results: Results::new(),
+            retired: Retired::default(),
+            desired: Desired::new(),
+            observed: None,
+            confirmed: BTreeMap::new(),
+            in_flight: None,
+            not_before: Duration::ZERO,
+            gather_until: None,
+            last_write: None,
+            overwritten_at: None,
+            heal: Heal::default(),
+            chatter: Chatter::default(),
+            looks,
+            refusals: Refusals::default(),
+            backoff: Backoff::default(),
+            random,
+            counts: Counts::default(),
+        }
+    }
+
+    /// A probe settled, or has a new message.
+    pub fn settle(&mut self, id: ProbeId, settled: Settled, now: Duration) {
+        if !self.plan.probes.iter().any(|planned| planned.id == id) {
+            return;
+        }
+        self.results.insert(id, settled);
+        if self.last_write.is_none() && self.gather_until.is_none() {
+            self.gather_until = Some(now + GATHER);
+        }
+        self.redraw();
+    }
+
+    /// The plan was edited: results of probes that are still in it stay; what only the old plan wrote is retired, unless
+    /// its probe says to keep its marks.
+    pub fn replan(&mut self, plan: Plan) {
+        let (kept, gone): (Vec<_>, Vec<_>) = self.plan.probes.drain(..).partition(|planned| planned.keep_marks);
+        self.retired.kept.extend(units(&Writes::of(&Plan { probes: kept })));
+        self.retired.names.extend(Writes::of(&Plan { probes: gone }));
+        let is_kept = |unit| self.retired.kept.contains(&unit);
+        self.retired.names.conditions.retain(|name| !is_kept(Unit::Condition(name.clone())));
+        self.retired.names.labels.retain(|name| !is_kept(Unit::Label(name.clone())));
+        self.retired.names.annotations.retain(|name| !is_kept(Unit::Annotation(name.clone())));
+        self.results.retain(|id, _| plan.probes.iter().any(|planned| planned.id == *id));
+        let planned = units(&Writes::of(&plan));
+        self.retired.kept.retain(|unit| !planned.contains(unit));
+        self.plan = plan;
+        self.redraw();
+    }
+
+    /// The Pod was seen, at `now`. Older observations than the last one are ignored.
+    pub fn observe(&mut self, observed: Observed, now: Duration) -> Vec<Finding> {
+        if self.observed.as_ref().is_some_and(|last| is_older(&observed, last)) {
+            return Vec::new();
+        }
+        self.retire_listed(&observed);
+        self.looks.observed(now);
+        self.observed = Some(observed);
+        self.redraw();
+        self.compare(now)
+    }
+
+    /// The patch in flight was accepted, and this is the Pod after it.
+    pub fn accepted(&mut self, answer: Observed, now: Duration) -> Vec<Finding> {
+        self.backoff.reset();
+        let mut findings = Vec::new();
+        if let Some(sent) = self.in_flight.take() {
+            self.refusals.accepted(sent.wants.keys());
+            if sent.purpose != Purpose::Look {
+                self.last_write = Some(now);
+                self.gather_until = None;
+                self.looks.wrote(now);
+            }
+            if sent.purpose == Purpose::Message {
+                self.chatter.sent(now);
+            }
+            if sent.purpose == Purpose::Heal {
+                self.counts.heals += 1;
+                let found = self.overwritten_at.take().unwrap_or(now);
+                if self.heal.healed(found, now) {
+                    findings.push(Finding::War(self.heal.gap()));
+                }
+            }
+            for (unit, want) in sent.wants {
+                let since = sent.since.get(&unit).copied();
+                let since = since.or_else(|| self.confirmed.get(&unit).and_then(|before| before.since));
+                self.confirmed.insert(unit, Confirmed { want, since });
+            }
+        }
+        findings.extend(self.observe(answer, now));
+        findings
+    }
+
+    /// The patch in flight was refused for what is in it.
+    pub fn refused(&mut self, message: &str, now: Duration) -> Vec<Finding> {
+        let Some(sent) = self.in_flight.take() else { return Vec::new() };
+        if sent.wants.is_empty() {
+            self.wait_after(Trouble::Forbidden, None, now);
+            return Vec::new();
+        }
+        let culprit = self.refusals.refused(&sent.wants, message, now);
+        culprit.map(|unit| Finding::Refused(unit, message.to_owned())).into_iter().collect()
+    }
+
+    /// The request in flight did not go through. How long until the next try.
+    pub fn failed(&mut self, trouble: Trouble, retry_after: Option<Duration>, now: Duration) -> Duration {
+        self.in_flight = None;
+        self.wait_after(trouble, retry_after, now)
+    }
+
+    /// Whether a watch tells of every change, so that no looks are needed.
+    pub fn watching(&mut self, has_watch: bool, now: Duration) {
+        self.looks.watching(has_watch, now);
+    }
+
+    /// Whether something is awaited that only the Pod's status tells.
+    pub fn await_status(&mut self, awaited: bool, now: Duration) {
+        self.looks.await_status(awaited, now);
+    }
+
+    /// What to do now.
+    pub fn step(&mut self, now: Duration) -> Step {
+        if self.in_flight.is_some() {
+            return Step::Wait(None);
+        }
+        if now < self.not_before {
+            return Step::Wait(Some(self.not_before));
+        }
+        if self.settings.observe_first && self.observed.is_none() {
+            return self.look();
+        }
+        let differing = self.differing();
+        let mut due = self.looks.due();
+        if let Some(purpose) = self.purpose(&differing) {
+            let at = self.due(purpose, now);
+            if at <= now {
+                let chosen = self.refusals.choose(differing, &self.desired, now);
+                if !chosen.is_empty() {
+                    return self.send(chosen, purpose);
+                }
+                due = due.into_iter().chain(self.refusals.due()).min();
+            } else {
+                due = due.into_iter().chain([at]).min();
+            }
+        }
+        match due {
+            Some(at) if at <= now => self.look(),
+            due => Step::Wait(due),
+        }
+    }
+
+    /// Whether everything that has settled is on the Pod, as far as is known.
+    pub fn is_settled(&self) -> bool {
+        self.in_flight.is_none() && self.differing().is_empty()
+    }
+
+    /// The Pod as it was last seen.
+    pub fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
+    }
+
+    /// The running plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Totals since the start.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Units that the API server refuses now.
+    pub fn refused_count(&self) -> usize {
+        self.refusals.count()
+    }
+
+    /// Failed tries in a row.
+    pub fn tries(&self) -> u32 {
+        self.backoff.tries()
+    }
+
+    fn redraw(&mut self) {
+        self.desired = desired(&self.plan, &self.results, &self.retired.names, self.settings.marks);
+    }
+
+    fn differing(&self) -> BTreeSet<Unit> {
+        differing(&self.desired, self.observed.as_ref()).into_keys().cloned().collect()
+    }
+
+    /// Names that the Pod's own list still allows and the plan does not need: a probe went away while this sidecar was not
+    /// running. Retired names are done with once they are gone.
+    fn retire_listed(&mut self, observed: &Observed) {
+        let listed: Writes = observed.plan.writes.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default();
+        let planned = units(&Writes::of(&self.plan));
+        let mut names = std::mem::take(&mut self.retired.names);
+        names.extend(listed);
+        let keep = |unit: &Unit| observed.holds(unit) && !planned.contains(unit) && !self.retired.kept.contains(unit);
+        names.conditions.retain(|name| keep(&Unit::Condition(name.clone())));
+        names.labels.retain(|name| keep(&Unit::Label(name.clone())));
+        names.annotations.retain(|name| keep(&Unit::Annotation(name.clone())));
+        self.retired.names = names;
+    }
+
+    /// Learns from the observation what holds, and finds what held before and does not now.
+    fn compare(&mut self, now: Duration) -> Vec<Finding> {
+        let Some(observed) = &self.observed else { return Vec::new() };
+        let mut overwritten = Vec::new();
+        for (unit, want) in &self.desired {
+            if observed.has(unit, want) {
+                let since = observed.conditions.get(unit.name()).filter(|_| is_condition(unit)).and_then(|c| c.since);
+                self.confirmed.insert(unit.clone(), Confirmed { want: want.clone(), since });
+            } else if self.confirmed.get(unit).is_some_and(|confirmed| confirmed.want == *want) {
+                overwritten.push(unit.clone());
+            }
+        }
+        self.confirmed.retain(|unit, _| self.desired.contains_key(unit));
+        if overwritten.is_empty() {
+            self.overwritten_at = None;
+            return Vec::new();
+        }
+        if self.overwritten_at.is_some() {
+            return Vec::new();
+        }
+        self.overwritten_at = Some(now);
+        self.counts.overwrites += 1;
+        vec![Finding::Overwritten(overwritten)]
+    }
+
+    /// The most urgent reason to write these units.
+    fn purpose(&self, differing: &BTreeSet<Unit>) -> Option<Purpose> {
+        let urgency = |unit: &Unit| {
+            let want = self.desired.get(unit);
+            let confirmed = self.confirmed.get(unit).map(|confirmed| &confirmed.want);
+            if want == confirmed {
+                return Purpose::Heal;
+            }
+            let status = want.and_then(status);
+            let seen = self.observed.as_ref().and_then(|observed| observed.conditions.get(unit.name()));
+            match (status, seen) {
+                (None, _) => Purpose::Mark,
+                (Some(status), Some(seen)) if seen.content.status == status => Purpose::Message,
+                (status, _) if confirmed.and_then(self::status) == status => Purpose::Heal,
+                _ => Purpose::Mark,
+            }
+        };
+        let purposes: Vec<Purpose> = differing.iter().map(urgency).collect();
+        [Purpose::Mark, Purpose::Heal, Purpose::Message].into_iter().find(|purpose| purposes.contains(purpose))
+    }
+
+    fn due(&self, purpose: Purpose, now: Duration) -> Duration {
+        match purpose {
+            _ if self.refusals.is_isolating() => now,
+            Purpose::Heal => self.heal.due(self.overwritten_at.unwrap_or(now)),
+            Purpose::Message => self.chatter.due(self.last_write.unwrap_or_default()),
+            Purpose::Mark if self.results.len() < self.plan.probes.len() => self.gather_until.unwrap_or(now),
+            Purpose::Mark | Purpose::Look => now,
+        }
+    }
+
+    fn send(&mut self, chosen: BTreeSet<Unit>, purpose: Purpose) -> Step {
+        let mut sent = InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose };
+        let mut changes = BTreeMap::new();
+        for unit in chosen {
+            let Some(want) = self.desired.get(&unit) else { continue };
+            let times = self.times(&unit, want);
+            sent.wants.insert(unit.clone(), want.clone());
+            sent.since.extend(times.since.map(|since| (unit.clone(), since)));
+            changes.insert(unit, Change { want: want.clone(), times });
+        }
+        self.in_flight = Some(sent);
+        Step::Send(Patch { uid: self.settings.uid.clone(), changes }, purpose)
+    }
+
+    fn look(&mut self) -> Step {
+        self.in_flight = Some(InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose: Purpose::Look });
+        Step::Send(Patch::look(&self.settings.uid), Purpose::Look)
+    }
+
+    /// lastTransitionTime moves only when the status does, and never backwards; a healed condition gets back the time that
+    /// it had.
+    fn times(&self, unit: &Unit, want: &Want) -> Times {
+        let (Unit::Condition(kind), Want::Condition(want)) = (unit, want) else { return Times::default() };
+        let of_kind = |planned: &&probelet_protocol::plan::PlannedProbe| planned.condition_type.as_ref() == Some(kind);
+        let planned = self.plan.probes.iter().find(of_kind);
+        let Some(settled) = planned.and_then(|planned| self.results.get(&planned.id)) else { return Times::default() };
+        let seen = self.observed.as_ref().and_then(|observed| observed.conditions.get(kind));
+        let probed = Some(settled.probed);
+        if seen.is_some_and(|seen| seen.content.status == want.status && seen.since.is_some()) {
+            return Times { probed, since: None };
+        }
+        let before = self.confirmed.get(unit);
+        let same = before.filter(|before| status(&before.want) == Some(&want.status));
+        let last = before.and_then(|before| before.since).max(seen.and_then(|seen| seen.since));
+        let since = same.and_then(|same| same.since).unwrap_or(settled.since.max(last.unwrap_or_default()));
+        Times { probed, since: Some(since) }
+    }
+
+    fn wait_after(&mut self, trouble: Trouble, retry_after: Option<Duration>, now: Duration) -> Duration {
+        let wait = self.backoff.next(trouble, retry_after, self.random.unit());
+        self.not_before = now + wait;
+        wait
+    }
+}
+
+fn status(want: &Want) -> Option<&str> {
+    if let Want::Condition(condition) = want { Some(&condition.status) } else { None }
+}
+
+fn is_condition(unit: &Unit) -> bool {
+    matches!(unit, Unit::Condition(_))
+}
+
+/// Resource versions of one object compare as numbers
+/// (kubernetes/enhancements:keps/sig-api-machinery/5504-comparable-resource-version).
+fn is_older(new: &Observed, last: &Observed) -> bool {
+    match (new.resource_version.parse::<u128>(), last.resource_version.parse::<u128>()) {
+        (Ok(new), Ok(last)) => new < last,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
