@@ -40,10 +40,9 @@ impl Schedule {
         self.next += self.period.saturating_mul(behind.saturating_add(1));
     }
 
-    /// A run outside the ticks was made: the period counts from it, as kubelet's manual trigger does.
-    pub fn ran_early(&mut self, started: Duration) {
-        self.spread = None;
-        self.next = started + self.period;
+    /// The next run is now; the period counts from it, as kubelet's manual trigger does.
+    pub fn hurry(&mut self, now: Duration) {
+        self.next = self.next.min(now);
     }
 
     /// Nothing may run before `at`; the first tick is then.
@@ -91,9 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn an_early_run_moves_the_phase_and_a_hold_only_delays() {
+    fn a_hurried_run_moves_the_phase_and_a_hold_only_delays() {
         let mut schedule = Schedule::new(ms(0), ms(100), 1.0);
-        schedule.ran_early(ms(30));
+        schedule.ran(ms(0));
+        schedule.hurry(ms(30));
+        schedule.ran(ms(30));
         assert_eq!(schedule.next(), ms(130));
         schedule.hold_until(ms(90));
         assert_eq!(schedule.next(), ms(130));

@@ -1,0 +1,196 @@
+//! One probe's course: when it may run, and what it settles on. Pure: times go in, decisions come out; the worker runs
+//! the handler.
+
+use crate::neighbour::{Life, Neighbour};
+use crate::outcome::Outcome;
+use crate::schedule::Schedule;
+use crate::threshold::{ProbeState, Run, Threshold};
+use crate::timing::Timing;
+use std::time::Duration;
+
+/// The course of one probe.
+#[derive(Clone, Debug)]
+pub struct Track {
+    container: String,
+    timing: Timing,
+    has_startup_probe: bool,
+    threshold: Threshold,
+    schedule: Schedule,
+    born: Duration,
+    incarnation: Option<(String, u64)>,
+    life: Option<Life>,
+    is_started: bool,
+    told: Option<Verdict>,
+}
+
+/// A state with its words, and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The state.
+    pub state: ProbeState,
+    /// CamelCase.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Runs in a row that agree.
+    pub run: u32,
+}
+
+/// What to do with the probe now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Run it at this time, or when a neighbour changes.
+    RunAt(Duration),
+    /// Wait until a neighbour changes.
+    Hold,
+}
+
+/// Reason of Succeeded.
+pub const SUCCEEDED: &str = "ProbeSucceeded";
+/// Reason of Failed.
+pub const FAILED: &str = "ProbeFailed";
+/// Reason of Failed where the container does not run.
+pub const NOT_RUNNING: &str = "ContainerNotRunning";
+/// Reason of Unknown where the container is a new one and must not be probed yet.
+pub const RESTARTED: &str = "ContainerRestarted";
+
+// === impl Track ===
+
+impl Track {
+    /// A probe of a container that is taken to be running: its initial delay counts from `now` until an observation says
+    /// when it started. `spread` is random, 0 to 1.
+    pub fn new(container: String, timing: Timing, has_startup_probe: bool, now: Duration, spread: f64) -> Self {
+        let schedule = Schedule::new(now + timing.initial_delay, timing.period, spread);
+        Self {
+            container,
+            timing,
+            has_startup_probe,
+            threshold: Threshold::new(&timing),
+            schedule,
+            born: now,
+            incarnation: None,
+            life: None,
+            is_started: false,
+            told: None,
+        }
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> Next {
+        if self.life == Some(Life::Ended) || self.is_held() {
+            return Next::Hold;
+        }
+        Next::RunAt(self.schedule.next())
+    }
+
+    /// Whether it waits for the container's startupProbe.
+    pub fn is_held(&self) -> bool {
+        self.has_startup_probe && !self.is_started
+    }
+
+    /// The container was seen.
+    ///
+    /// - A new incarnation starts all counting again (kubernetes/kubernetes:pkg/kubelet/prober/worker.go `doProbe`); where
+    ///   it may not be probed yet, the state is Unknown until it may.
+    /// - A container that has ended for good is Failed at once.
+    /// - One that does not run is probed once more at once, and Failed when that run does not succeed: on a virtual node
+    ///   the status may lag behind what the probe itself sees.
+    pub fn see(&mut self, neighbour: &Neighbour, now: Duration) -> Option<Verdict> {
+        let is_new = self.incarnation.as_ref().is_some_and(|before| {
+            // An id that was still empty says only that the container had not started.
+            (!before.0.is_empty() || before.1 != neighbour.incarnation.1) && *before != neighbour.incarnation
+        });
+        let was_running = !matches!(self.life, Some(Life::Stopped | Life::Ended));
+        self.incarnation = Some(neighbour.incarnation.clone());
+        self.life = Some(neighbour.life);
+        self.is_started = neighbour.is_started;
+        if let Life::Running(Some(since)) = neighbour.life
+            && (is_new || self.told.is_none())
+        {
+            self.born = since;
+            self.schedule.hold_until(since + self.timing.initial_delay);
+        }
+        if is_new {
+            self.threshold.reset(&self.timing);
+            let must_wait = self.is_held() || now < self.born + self.timing.initial_delay;
+            if neighbour.life != Life::Ended && must_wait && self.told.is_some() {
+                let message = format!("Container({}) was restarted and may not be probed yet", self.container);
+                return self.tell(ProbeState::Unknown, RESTARTED, message);
+            }
+        }
+        match neighbour.life {
+            Life::Ended => self.tell_not_running(),
+            Life::Stopped if was_running => {
+                self.schedule.hurry(now);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A run began at `started` and ended at `now`. The verdict, where there is something new to tell.
+    pub fn ran<E: Reason>(&mut self, result: &Result<Outcome, E>, started: Duration, now: Duration) -> Option<Verdict> {
+        self.schedule.ran(started);
+        let (run, reason, message) = match result {
+            Ok(Outcome::Success(message)) => (Run::Success, SUCCEEDED, message.clone()),
+            Ok(Outcome::Failure(message)) => (Run::Failure, FAILED, message.clone()),
+            Err(error) => (Run::Error, error.reason(), error.to_string()),
+        };
+        let state = self.threshold.record(run, now);
+        if run != Run::Success && matches!(self.life, Some(Life::Stopped | Life::Ended)) {
+            return self.tell_not_running();
+        }
+        self.tell(state?, reason, message)
+    }
+
+    /// The handler can never run, as it is written.
+    pub fn reject(&mut self, reason: &str, message: String) -> Option<Verdict> {
+        self.tell(ProbeState::Unknown, reason, message)
+    }
+
+    /// Someone asks for a run now.
+    pub fn hurry(&mut self, now: Duration) {
+        if matches!(self.next(), Next::RunAt(_)) && now >= self.born + self.timing.initial_delay {
+            self.schedule.hurry(now);
+        }
+    }
+
+    /// For one whole run.
+    pub fn timeout(&self) -> Duration {
+        self.timing.timeout
+    }
+
+    /// Where container and handler stay the same, other times count from now on.
+    pub fn retime(&mut self, timing: Timing, now: Duration) {
+        self.timing = timing;
+        self.threshold.reset(&timing);
+        self.schedule.set_period(timing.period, now);
+    }
+
+    fn tell_not_running(&mut self) -> Option<Verdict> {
+        // OpenKruise's own words: openkruise/kruise:pkg/daemon/podprobe/worker.go.
+        let message = format!("Container({}) is Non-running", self.container);
+        self.tell(ProbeState::Failed, NOT_RUNNING, message)
+    }
+
+    fn tell(&mut self, state: ProbeState, reason: &str, message: String) -> Option<Verdict> {
+        let run = self.threshold.count();
+        if let Some(told) = &self.told
+            && (told.state, told.reason.as_str(), told.message.as_str()) == (state, reason, message.as_str())
+        {
+            return None;
+        }
+        let verdict = Verdict { state, reason: reason.to_owned(), message, run };
+        self.told = Some(verdict.clone());
+        Some(verdict)
+    }
+}
+
+/// An error that a condition can carry.
+pub trait Reason: std::fmt::Display {
+    /// CamelCase.
+    fn reason(&self) -> &str;
+}
+
+#[cfg(test)]
+mod tests;

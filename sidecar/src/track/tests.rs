@@ -1,0 +1,147 @@
+use super::*;
+
+#[derive(Debug)]
+struct NoAgent;
+
+impl std::fmt::Display for NoAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no agent")
+    }
+}
+
+impl Reason for NoAgent {
+    fn reason(&self) -> &str {
+        "AgentMissing"
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn track(delay: u64, failures: u32, has_startup_probe: bool) -> Track {
+    let timing = Timing {
+        initial_delay: secs(delay),
+        period: secs(10),
+        timeout: secs(1),
+        success_threshold: 1,
+        failure_threshold: failures,
+    };
+    Track::new("c".into(), timing, has_startup_probe, secs(0), 1.0)
+}
+
+fn neighbour(id: &str, life: Life, is_started: bool) -> Neighbour {
+    Neighbour { incarnation: (id.into(), 0), life, is_started }
+}
+
+fn run(track: &mut Track, letter: char, at: u64) -> Option<(ProbeState, String)> {
+    let result = match letter {
+        's' => Ok(Outcome::Success("ok".into())),
+        'f' => Ok(Outcome::Failure("no".into())),
+        _ => Err(NoAgent),
+    };
+    track.ran(&result, secs(at), secs(at)).map(|verdict| (verdict.state, verdict.message))
+}
+
+const RUNNING: Life = Life::Running(None);
+
+#[test]
+fn only_a_new_state_or_message_is_told() {
+    let mut track = track(0, 2, false);
+    assert_eq!(track.next(), Next::RunAt(secs(0)));
+    assert_eq!(run(&mut track, 's', 0), Some((ProbeState::Succeeded, "ok".into())));
+    assert_eq!(run(&mut track, 's', 10), None);
+    assert_eq!(run(&mut track, 'f', 20), None);
+    assert_eq!(run(&mut track, 'f', 30), Some((ProbeState::Failed, "no".into())));
+    assert_eq!(run(&mut track, 'f', 40), None);
+    assert_eq!(run(&mut track, 'e', 50), None);
+    assert_eq!(run(&mut track, 'e', 60), None);
+    assert_eq!(run(&mut track, 'e', 70), Some((ProbeState::Unknown, "no agent".into())));
+}
+
+#[test]
+fn the_initial_delay_counts_from_the_container_s_start_once_that_is_known() {
+    let mut unseen = track(5, 1, false);
+    assert_eq!(unseen.next(), Next::RunAt(secs(5)));
+    unseen.see(&neighbour("a", Life::Running(Some(secs(3))), true), secs(4));
+    assert_eq!(unseen.next(), Next::RunAt(secs(8)));
+    let mut settled = track(5, 1, false);
+    run(&mut settled, 's', 5);
+    let next = settled.next();
+    settled.see(&neighbour("a", Life::Running(Some(secs(3))), true), secs(6));
+    assert_eq!(settled.next(), next);
+}
+
+#[test]
+fn a_startup_probe_that_has_not_passed_holds_the_probe_back() {
+    let mut track = track(0, 1, true);
+    assert_eq!(track.next(), Next::Hold);
+    track.see(&neighbour("a", RUNNING, false), secs(1));
+    assert_eq!(track.next(), Next::Hold);
+    track.see(&neighbour("a", RUNNING, true), secs(2));
+    assert_eq!(track.next(), Next::RunAt(secs(0)));
+}
+
+#[test]
+fn a_container_that_does_not_run_is_failed_unless_its_probe_still_succeeds() {
+    let stopped = neighbour("a", Life::Stopped, false);
+    let not_running = Some((ProbeState::Failed, "Container(c) is Non-running".to_owned()));
+    let mut lagging = track(0, 3, false);
+    run(&mut lagging, 's', 0);
+    assert_eq!(lagging.see(&stopped, secs(2)), None);
+    assert_eq!(lagging.next(), Next::RunAt(secs(2)));
+    assert_eq!(run(&mut lagging, 's', 2), None);
+    let mut stopping = track(0, 3, false);
+    run(&mut stopping, 's', 0);
+    stopping.see(&stopped, secs(2));
+    assert_eq!(run(&mut stopping, 'f', 2), not_running);
+    assert_eq!(run(&mut stopping, 'e', 12), None);
+    assert_eq!(run(&mut stopping, 's', 22), Some((ProbeState::Succeeded, "ok".into())));
+    let mut ended = track(0, 3, false);
+    let verdict = ended.see(&neighbour("a", Life::Ended, false), secs(1));
+    assert_eq!(verdict.map(|verdict| (verdict.state, verdict.message)), not_running);
+    assert_eq!(ended.next(), Next::Hold);
+}
+
+#[test]
+fn a_restarted_container_starts_all_counting_again() {
+    let mut track = track(0, 3, false);
+    track.see(&neighbour("a", RUNNING, true), secs(0));
+    run(&mut track, 's', 0);
+    run(&mut track, 'f', 10);
+    run(&mut track, 'f', 20);
+    assert_eq!(track.see(&neighbour("b", Life::Running(Some(secs(21))), true), secs(22)), None);
+    assert_eq!(run(&mut track, 'f', 30), None);
+    assert_eq!(run(&mut track, 'f', 40), None);
+    assert!(run(&mut track, 'f', 50).is_some());
+}
+
+#[test]
+fn a_restarted_container_that_may_not_be_probed_yet_is_unknown() {
+    for (startup, started) in [(false, true), (true, false)] {
+        let mut track = track(60, 1, startup);
+        track.see(&neighbour("a", RUNNING, true), secs(0));
+        run(&mut track, 's', 60);
+        let verdict = track.see(&neighbour("b", Life::Running(Some(secs(70))), started), secs(71)).expect("verdict");
+        assert_eq!((verdict.state, verdict.reason.as_str()), (ProbeState::Unknown, RESTARTED));
+        assert_eq!(track.next(), if startup { Next::Hold } else { Next::RunAt(secs(130)) });
+    }
+}
+
+#[test]
+fn the_first_id_of_a_container_is_no_restart() {
+    let mut track = track(60, 1, false);
+    track.see(&neighbour("", Life::Stopped, false), secs(0));
+    run(&mut track, 's', 1);
+    assert_eq!(track.see(&neighbour("a", Life::Running(Some(secs(1))), false), secs(2)), None);
+}
+
+#[test]
+fn a_hurried_probe_runs_now_but_never_before_its_time() {
+    let mut track = track(5, 1, false);
+    track.hurry(secs(1));
+    assert_eq!(track.next(), Next::RunAt(secs(5)));
+    run(&mut track, 's', 5);
+    track.hurry(secs(7));
+    assert_eq!(track.next(), Next::RunAt(secs(7)));
+}
