@@ -15,6 +15,7 @@ pub mod exec;
 pub mod image;
 pub mod key;
 pub mod lab;
+pub mod marker;
 pub mod pod;
 pub mod progress;
 pub mod space;
