@@ -1,7 +1,9 @@
 # What each target does is told by `make help`. Settings are environment variables: PROBELET_LAB=NAME
 # for a second lab, PROBELET_KUBECONFIG and PROBELET_IMAGES for a cluster of yours, PROBELET_CACHE.
 
-LAB := cargo run --quiet --package probelet-tests --bin lab --
+# The first build takes minutes and shows its progress; later ones have nothing to say.
+QUIET := $(if $(wildcard target/debug/lab),--quiet)
+LAB := cargo run $(QUIET) --package probelet-tests --bin lab --
 
 .DEFAULT_GOAL := help
 .PHONY: help lab deploy lab-down lab-status

@@ -3,10 +3,9 @@
 
 use crate::image::Image;
 use crate::lab::{Lab, api};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use kube::Client;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 /// A cluster that answers.
 #[derive(Clone)]
@@ -35,26 +34,25 @@ pub fn kubeconfig(lab: &Lab) -> Result<PathBuf> {
     Ok(lab.kubeconfig())
 }
 
+/// An error that names the file and says what to do, unless the cluster answers.
+pub fn reachable(kubeconfig: &Path) -> Result<()> {
+    let advice = if named().is_some() {
+        "check the server and the credentials in the file that PROBELET_KUBECONFIG names"
+    } else {
+        "`make lab` starts again what has ended of the lab"
+    };
+    api::check(kubeconfig)
+        .with_context(|| format!("the cluster of {} cannot be reached; {advice}", kubeconfig.display()))
+}
+
 impl Cluster {
     /// Connects, and asks for the version, so that a cluster that is not there is told at once.
     pub async fn connect() -> Result<Self> {
         let lab = Lab::from_env()?;
         let kubeconfig = kubeconfig(&lab)?;
         let client = api::client(&kubeconfig).await?;
-        let limit = Duration::from_secs(10);
-        let reason = match tokio::time::timeout(limit, client.apiserver_version()).await {
-            Ok(Ok(_)) => {
-                return Ok(Self { client, kubeconfig, lab: named().is_none().then_some(lab) });
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", limit.as_secs()),
-        };
-        let what = if named().is_some() {
-            "check the server and credentials in the file that PROBELET_KUBECONFIG names"
-        } else {
-            "`make lab` starts again what has ended of the lab"
-        };
-        bail!("the cluster of {} cannot be reached: {reason}; {what}", kubeconfig.display())
+        reachable(&kubeconfig)?;
+        Ok(Self { client, kubeconfig, lab: named().is_none().then_some(lab) })
     }
 
     /// A client with the administrator's rights.
@@ -68,7 +66,7 @@ impl Cluster {
     }
 
     /// The file it was connected by, for kubectl and helm.
-    pub fn kubeconfig(&self) -> &std::path::Path {
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 

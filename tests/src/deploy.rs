@@ -12,6 +12,7 @@ pub const NAMESPACE: &str = "probelet-system";
 /// Builds what has changed, and installs or upgrades the release `probelet`.
 pub fn run(lab: &Lab) -> Result<()> {
     let kubeconfig = cluster::kubeconfig(lab)?;
+    cluster::reachable(&kubeconfig)?;
     let (sidecar, webhook) = if cluster::named().is_some() {
         (cluster::from_registry(SIDECAR)?, cluster::from_registry(WEBHOOK)?)
     } else {

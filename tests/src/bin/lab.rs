@@ -95,7 +95,10 @@ fn run(action: Action) -> Result<()> {
 fn up(lab: &Lab) -> Result<()> {
     // A cluster that was named is used as it is.
     let kubeconfig = match probelet_tests::cluster::named() {
-        Some(path) => path,
+        Some(path) => {
+            probelet_tests::cluster::reachable(&path)?;
+            path
+        }
         None => {
             lab.up()?;
             lab.kubeconfig()

@@ -1,6 +1,6 @@
 //! The few questions that the lab itself asks its API server, each with a deadline.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -33,6 +33,14 @@ pub fn is_ready(kubeconfig: &Path) -> bool {
     answer.is_ok_and(|text| text == "ok")
 }
 
+/// An error that says why, where no API server answers at the address that a kubeconfig names.
+pub fn check(kubeconfig: &Path) -> Result<()> {
+    block(async {
+        client(kubeconfig).await?.apiserver_version().await?;
+        Ok(())
+    })
+}
+
 /// The names of the Nodes whose condition Ready is True.
 pub fn ready_nodes(kubeconfig: &Path) -> Result<BTreeSet<String>> {
     block(async {
@@ -63,7 +71,8 @@ fn block<T: Send>(question: impl Future<Output = Result<T>> + Send) -> Result<T>
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async { tokio::time::timeout(LIMIT, question).await })?
+            let limited = runtime.block_on(async { tokio::time::timeout(LIMIT, question).await });
+            limited.unwrap_or_else(|_| bail!("no answer within {} s", LIMIT.as_secs()))
         });
         match thread.join() {
             Ok(result) => result,
