@@ -1,5 +1,6 @@
 //! Probelet's webhook: admission (inject, validate, bind), its own certificates, and the cold path that is nobody's hot path.
 
+pub mod admission;
 pub mod certificate;
 pub mod client;
 pub mod cluster;
@@ -7,16 +8,23 @@ pub mod config;
 pub mod flag;
 pub mod health;
 pub mod image;
+pub mod inject;
+pub mod lease;
 pub mod limit_range;
 pub mod log;
+pub mod merge;
 pub mod metric;
 pub mod node;
 pub mod owned;
 pub mod patch;
 pub mod placement;
 pub mod pod;
+pub mod port;
 pub mod quantity;
+pub mod queue;
 pub mod resource;
+pub mod review;
+pub mod route;
 pub mod run;
 pub mod select;
 pub mod server;
@@ -24,3 +32,4 @@ pub mod settings;
 pub mod skip;
 pub mod store;
 pub mod syntax;
+pub mod warning;

@@ -166,7 +166,9 @@ fn check_label(path: &str, key: &str, value: Option<&String>, problems: &mut Vec
     if let Some(problem) = syntax::qualified_name(key) {
         problems.push(format!("{path}: key {key:?} {problem}"));
     }
-    if let Some(problem) = value.and_then(|value| syntax::label_value(value)) {
+    if let Some(value) = value
+        && let Some(problem) = syntax::label_value(value)
+    {
         problems.push(format!("{path}: value {value:?} of {key} {problem}"));
     }
 }

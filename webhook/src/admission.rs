@@ -1,0 +1,197 @@
+//! Decisions: a request in, a verdict out. Pure: nothing here waits, writes or asks anyone.
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::inject::{self, Options};
+use crate::limit_range::Bounds;
+use crate::merge::{self, MergeError};
+use crate::pod::Pod;
+use crate::resource::Wanted;
+use crate::review::{self, Answer, Request, ReviewError};
+use crate::select;
+use crate::skip::SkipReason;
+use crate::warning::Warnings;
+use crate::{image, patch};
+use probelet_protocol::name::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, OWN_ANNOTATIONS, OWN_PREFIX};
+use probelet_protocol::setting::Settings;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Annotations that the API server takes, all together.
+const ANNOTATION_BYTES: usize = 256 * 1024;
+/// HTTP status of a refusal: the object is understood, and not acceptable.
+const INVALID: u16 = 422;
+
+/// A decision with its reason.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What is answered.
+    pub answer: Answer,
+    /// What is counted.
+    pub outcome: Outcome,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The Pod got its sidecar, or an earlier one was brought up to date.
+    Injected,
+    /// It has everything already.
+    Unchanged,
+    /// It is not for us.
+    Skipped(SkipReason),
+    /// A binding or a marker passed.
+    Allowed,
+    /// The request was refused.
+    Denied,
+    /// A fault of ours; the request passed unchanged.
+    Error(String),
+}
+
+/// Decides over the creation of a Pod.
+///
+/// # Errors
+/// [`ReviewError`] where the object cannot be read as a Pod.
+pub fn mutate_pod(request: &Request<'_>, cluster: &Cluster, config: &Config) -> Result<Verdict, ReviewError> {
+    let is_pod = request.resource.group.is_empty() && request.resource.resource == "pods";
+    let Some(object) =
+        request.object.filter(|_| is_pod && request.sub_resource.is_empty() && request.operation == "CREATE")
+    else {
+        return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
+    };
+    let pod: Pod = review::parse(object.get().as_bytes()).map_err(|error| error.within("request.object"))?;
+    Ok(decide_pod(&pod, &request.namespace, cluster, config))
+}
+
+/// Decides over a Pod that is being created in a namespace.
+pub fn decide_pod(pod: &Pod, namespace: &str, cluster: &Cluster, config: &Config) -> Verdict {
+    let known = cluster.namespace(namespace);
+    let known = known.as_deref();
+    let mut warnings = Warnings::default();
+    if let Err(reason) = select::check_wanted(pod, namespace, known, config) {
+        return Verdict::skipped(reason, warnings);
+    }
+    if let Some(value) = pod.label(INJECT_LABEL).filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(value)) {
+        warnings.push(format!("label {INJECT_LABEL}: {value:?} is neither enabled nor disabled, so it is ignored"));
+    }
+    let (settings, wanted) = match settings(pod, config) {
+        Ok(settings) => settings,
+        Err(problems) => return Verdict::denied(&problems, warnings),
+    };
+    let marking = match merge::merge(pod, known, &mut warnings) {
+        Ok(marking) => marking,
+        Err(MergeError::Foreign(error)) => return Verdict::error(error.to_string(), warnings),
+        Err(MergeError::Write(error)) => return Verdict::error(error.to_string(), warnings),
+        Err(error @ (MergeError::Own(_) | MergeError::NotAllowed { .. })) => {
+            return Verdict::denied(&[error.to_string()], warnings);
+        }
+    };
+    if marking.plan.probes.is_empty() && !select::is_injected(pod) {
+        let reason = if marking.has_markers { SkipReason::NoProbe } else { SkipReason::NoMarker };
+        return Verdict::skipped(reason, warnings);
+    }
+    if let Err(reason) = select::check_placement(pod, known, config, cluster) {
+        return Verdict::skipped(reason, Warnings::default());
+    }
+    if marking.plan.probes.is_empty() {
+        return Verdict { answer: Answer { warnings, ..Answer::default() }, outcome: Outcome::Unchanged }.told();
+    }
+    let bounds =
+        Bounds::of(known.into_iter().flat_map(|known| known.limit_ranges.values()).flat_map(|items| items.iter()));
+    let options = Options { config, settings: &settings, wanted: &wanted, bounds: &bounds };
+    let injected = inject::inject(pod, &marking, &options);
+    if inject::annotation_bytes(&injected) > ANNOTATION_BYTES {
+        return Verdict::skipped(SkipReason::AnnotationsTooLarge, warnings);
+    }
+    Verdict::patched(patch::diff(pod, &injected), warnings)
+}
+
+/// The Pod's settings over the configured ones, checked.
+fn settings(pod: &Pod, config: &Config) -> Result<(Settings, Wanted), Vec<String>> {
+    let own = pod.metadata.annotations.iter().flatten();
+    let own = own.filter(|(key, _)| key.starts_with(OWN_PREFIX) && !OWN_ANNOTATIONS.contains(&key.as_str()));
+    let mut all: BTreeMap<String, String> = config.setting_annotations();
+    all.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+    let texts =
+        |errors: Vec<_>| errors.into_iter().map(|error: probelet_protocol::setting::SettingError| error.to_string());
+    let settings = Settings::parse(&all).map_err(|errors| texts(errors).collect::<Vec<_>>())?;
+    let mut problems = Vec::new();
+    if let Some(wanted) = &settings.image {
+        if let Err(problem) = image::check(wanted) {
+            problems.push(format!("annotation probelet.io/image: {problem}"));
+        } else if !image::is_allowed(wanted, &config.image, &config.allowed_image_prefixes) {
+            problems
+                .push(format!("annotation probelet.io/image: {wanted:?} is not allowed: {}", allowed_images(config)));
+        }
+    }
+    match Wanted::of(&settings) {
+        Ok(wanted) if problems.is_empty() => Ok((settings, wanted)),
+        Ok(_) => Err(problems),
+        Err(errors) => Err(problems.into_iter().chain(errors.into_iter().map(|error| error.to_string())).collect()),
+    }
+}
+
+fn allowed_images(config: &Config) -> String {
+    if config.allowed_image_prefixes.is_empty() {
+        return format!("the cluster allows only {}", config.image);
+    }
+    format!("it must begin with {}", config.allowed_image_prefixes.join(" or "))
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn patched(patch: json_patch::Patch, warnings: Warnings) -> Self {
+        let outcome = if patch.0.is_empty() { Outcome::Unchanged } else { Outcome::Injected };
+        Self { answer: Answer { patch, warnings, ..Answer::default() }, outcome }.told()
+    }
+
+    fn skipped(reason: SkipReason, mut warnings: Warnings) -> Self {
+        if reason.is_mistake() {
+            warnings.push(format!("not injected: {reason}"));
+        }
+        Self { answer: Answer { warnings, ..Answer::default() }, outcome: Outcome::Skipped(reason) }.told()
+    }
+
+    fn denied(problems: &[String], warnings: Warnings) -> Self {
+        let denied = Some((INVALID, format!("probelet: {}", problems.join("; "))));
+        Self { answer: Answer { denied, warnings, ..Answer::default() }, outcome: Outcome::Denied }.told()
+    }
+
+    /// A fault that is not the sender's: the Pod passes as it is.
+    pub fn error(message: String, mut warnings: Warnings) -> Self {
+        warnings.push(format!("not injected: {message}"));
+        Self { answer: Answer { warnings, ..Answer::default() }, outcome: Outcome::Error(message) }.told()
+    }
+
+    fn told(mut self) -> Self {
+        self.answer.outcome = self.outcome.to_string();
+        self
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Value of a metric's label, without the skip's reason.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Unchanged => "unchanged",
+            Self::Skipped(_) => "skipped",
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Error(_) => "error",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(reason) => write!(f, "skipped: {reason}"),
+            Self::Error(message) => write!(f, "error: {message}"),
+            other => f.write_str(other.as_str()),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Admission through the router: AdmissionReviews as files, without a socket.
+
+mod harness;
+mod pod;
