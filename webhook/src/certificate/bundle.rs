@@ -50,7 +50,7 @@ pub struct Installer {
     name: String,
     bundle: watch::Receiver<Option<String>>,
     installed: watch::Sender<Installed>,
-    pace: Pace,
+    paces: [Pace; 2],
 }
 
 /// Spaces out repairs that follow one another.
@@ -71,7 +71,7 @@ impl Installer {
         installed: watch::Sender<Installed>,
     ) -> Self {
         let (mutating, validating) = (Api::all(client.clone()), Api::all(client));
-        Self { mutating, validating, name, bundle, installed, pace: Pace::default() }
+        Self { mutating, validating, name, bundle, installed, paces: Default::default() }
     }
 
     /// Runs until the process ends.
@@ -92,8 +92,8 @@ impl Installer {
 
     async fn look(&mut self) -> Duration {
         let Some(bundle) = self.bundle.borrow_and_update().clone() else { return CALM };
-        let mutating = install(&self.mutating, &self.name, &bundle, &mut self.pace).await;
-        let validating = install(&self.validating, &self.name, &bundle, &mut self.pace).await;
+        let mutating = install(&self.mutating, &self.name, &bundle, &mut self.paces[0]).await;
+        let validating = install(&self.validating, &self.name, &bundle, &mut self.paces[1]).await;
         let (installed, wait) = match (mutating, validating) {
             (Ok(None), _) => {
                 let missing = format!("MutatingWebhookConfiguration {} does not exist", self.name);
