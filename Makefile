@@ -6,10 +6,20 @@ QUIET := $(if $(wildcard target/debug/lab),--quiet)
 LAB := cargo run $(QUIET) --package probelet-tests --bin lab --
 
 .DEFAULT_GOAL := help
-.PHONY: help lab deploy lab-down lab-status
+.PHONY: help demo test bench lab deploy lab-down lab-status
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deploy ## the whole story on a real cluster: a server's health switched, labels that follow
+	@cargo run --quiet --locked --package probelet-tests --bin demo
+
+test: ## every test; the end-to-end ones on the same kind of cluster
+	@tests/run
+
+bench: deploy ## speed and memory, each figure beside the thing it is compared with
+	@cargo build --quiet --locked --release --package probelet-tests --bin bench
+	@target/release/bench
 
 lab: ## bring up a real Kubernetes cluster on this machine; prints its kubeconfig's path last
 	@$(LAB) up

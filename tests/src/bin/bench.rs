@@ -12,9 +12,9 @@ use std::time::Duration;
 /// Measures the sidecar against the API server of the cluster under test.
 #[derive(Parser)]
 struct Arguments {
-    /// The sidecar's binary.
+    /// The sidecar's binary; the one in the lab's image where left out.
     #[arg(long)]
-    sidecar: PathBuf,
+    sidecar: Option<PathBuf>,
     /// Switches of health per series.
     #[arg(long, default_value_t = 400)]
     flips: usize,
@@ -44,9 +44,11 @@ async fn main() -> Result<()> {
 }
 
 async fn measure(arguments: &Arguments, cluster: &Cluster, config: &kube::Config, namespace: &str) -> Result<()> {
-    let (client, binary) = (cluster.client(), &arguments.sidecar);
+    let client = cluster.client();
+    let packed = cluster.lab().map(|lab| lab.layout().path("stage/sidecar/build/out/probelet"));
+    let binary = arguments.sidecar.clone().or(packed).context("--sidecar must name the binary: there is no lab")?;
     let span = (Duration::from_secs(arguments.idle), arguments.starts);
-    footprint::run(&client, config, namespace, binary, span).await?;
-    mark::run(&client, config, namespace, binary, arguments.flips).await?.print();
+    footprint::run(&client, config, namespace, &binary, span).await?;
+    mark::run(&client, config, namespace, &binary, arguments.flips).await?.print();
     Ok(())
 }
