@@ -2,6 +2,7 @@
 
 use crate::dial::{Dialer, UnknownAddress};
 use crate::exec::{AgentsHandle, ExecError, ExecProbe};
+use crate::grpc::{GrpcError, GrpcProbe};
 use crate::http::{HttpError, HttpProbe};
 use crate::outcome::Outcome;
 use crate::tcp::TcpProbe;
@@ -34,6 +35,8 @@ pub enum Handler {
     Http(Box<HttpProbe>),
     /// tcpSocket.
     Tcp(TcpProbe),
+    /// grpc.
+    Grpc(GrpcProbe),
     /// exec.
     Exec(ExecProbe),
 }
@@ -63,6 +66,9 @@ pub enum HandlerError {
     /// A field of an httpGet probe.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// A field of a grpc probe.
+    #[error(transparent)]
+    Grpc(#[from] GrpcError),
     /// A field of an exec probe.
     #[error(transparent)]
     Exec(#[from] ExecError),
@@ -109,7 +115,11 @@ impl Handler {
                 let dialer = dialer(name, action.host.as_deref(), target)?;
                 Self::Tcp(TcpProbe::new(port(&action.port)?, dialer))
             }
-            probe::Handler::Grpc(_) => return Err(probe::HandlerError::Missing.into()),
+            probe::Handler::Grpc(action) => {
+                let port = port(&Port::Number(action.port.into()))?;
+                let service = action.service.as_deref().unwrap_or_default();
+                Self::Grpc(GrpcProbe::try_new(service, port, dialer(name, None, target)?, target.version)?)
+            }
             probe::Handler::Exec(action) => {
                 Self::Exec(ExecProbe::try_new(&action.command, &planned.id.container, target.agents.clone())?)
             }
@@ -124,6 +134,7 @@ impl Handler {
         match self {
             Self::Http(probe) => Ok(probe.run(timeout).await),
             Self::Tcp(probe) => Ok(probe.run(timeout).await),
+            Self::Grpc(probe) => Ok(probe.run(timeout).await),
             Self::Exec(probe) => probe.run(timeout).await,
         }
     }

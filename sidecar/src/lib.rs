@@ -7,6 +7,7 @@ pub mod desired;
 pub mod dial;
 pub mod exec;
 pub mod frame;
+pub mod grpc;
 pub mod handler;
 pub mod heal;
 pub mod http;
