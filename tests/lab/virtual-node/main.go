@@ -67,6 +67,9 @@ func run(ctx context.Context, in parts) error {
 	if in.client, err = kubernetes.NewForConfig(config); err != nil {
 		return err
 	}
+	if err := waitForAPI(ctx, in); err != nil {
+		return err
+	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if in.runtime, err = cri.Connect(connecting, in.settings.criEndpoint); err != nil {
@@ -86,4 +89,20 @@ func run(ctx context.Context, in parts) error {
 		}
 	}()
 	return node.Run(ctx)
+}
+
+// waitForAPI gives an API server that has just been started its time; the library would wait for
+// ever without a word.
+func waitForAPI(ctx context.Context, in parts) error {
+	limit := time.Now().Add(connectTimeout)
+	for {
+		_, err := in.client.Discovery().ServerVersion()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if time.Now().After(limit) {
+			return fmt.Errorf("--kubeconfig %s: the API server does not answer: %w", in.settings.kubeconfig, err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }

@@ -48,7 +48,8 @@ func newNode(ctx context.Context, in parts) (*nodeutil.Node, error) {
 	}
 	shared := &pod.Node{
 		Name: in.settings.nodeName, IP: in.settings.nodeIP, RootDir: in.settings.rootDir,
-		CgroupParent: in.settings.cgroupParent, Disabled: in.disabled, Allocatable: capacity,
+		CgroupParent: in.settings.cgroupParent, EnvResolved: in.settings.env == envLibrary,
+		Disabled: in.disabled, Allocatable: capacity,
 		CRI: in.runtime, Kube: in.client, Events: in.events, Log: in.log,
 	}
 	if err := pod.Clean(ctx, shared); err != nil {
@@ -74,9 +75,8 @@ func newNode(ctx context.Context, in parts) (*nodeutil.Node, error) {
 		c.TLSConfig = api.tls
 		c.StreamIdleTimeout = streamIdleTimeout
 		c.EventRecorder = in.events
-		// Variables are computed by the provider, with kubelet's meaning: the library resolves
-		// neither addresses nor resourceFieldRef.
-		c.SkipDownwardAPIResolution = true
+		// The library resolves neither addresses nor resourceFieldRef.
+		c.SkipDownwardAPIResolution = in.settings.env == envProvider
 		return nil
 	}
 	return nodeutil.NewNode(in.settings.nodeName, newProvider, configure, nodeutil.AttachProviderRoutes(mux))

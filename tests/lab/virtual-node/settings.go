@@ -18,7 +18,7 @@ type settings struct {
 	nodeName, kubeconfig, criEndpoint, rootDir, nodeIP string
 	listenPort                                         int
 	certFile, keyFile, clientCA, apiAuth               string
-	status, podCopy, disable                           string
+	status, podCopy, env, disable                      string
 	cgroupParent, providerTaint                        string
 	deleteStopped                                      bool
 	cpu, memory                                        string
@@ -50,6 +50,7 @@ func parseSettings(args []string, out io.Writer) (settings, feature.Set, error) 
 	flags.StringVar(&s.clientCA, "client-ca-file", "", "authority of client certificates")
 	flags.StringVar(&s.status, "status", "push", "how the library learns of status: push (NotifyPods) or poll (its sync wrapper asks every 5 s)")
 	flags.StringVar(&s.podCopy, "pod-copy", "created", "what is pushed back as metadata: created (labels and annotations as at creation, so each push reverts later edits, as real providers do) or updated (UpdatePod's are taken over)")
+	flags.StringVar(&s.env, "env", "provider", "who computes variables: provider (kubelet's meaning) or library (upstream's resolution: a fieldRef to status or restartPolicy is refused, a resourceFieldRef is left out, and UpdatePod is called more often)")
 	flags.StringVar(&s.disable, "disable", "", "comma-separated list of what this node shall lack: "+strings.Join(feature.All, ","))
 	flags.BoolVar(&s.deleteStopped, "delete-stopped", true, "remove a deleted Pod's API object as soon as its containers have ended, as kubelet does; false leaves it to the library, which waits for the whole grace period")
 	flags.StringVar(&s.cgroupParent, "cgroup-parent", "", "parent cgroup of the Pods, for example /lab; empty leaves it to the runtime")
@@ -107,7 +108,8 @@ func (s *settings) check() error {
 	errs = append(errs,
 		oneOf("api-auth", s.apiAuth, authNone, authClientCA, authWebhook),
 		oneOf("status", s.status, statusPush, statusPoll),
-		oneOf("pod-copy", s.podCopy, copyCreated, copyUpdated))
+		oneOf("pod-copy", s.podCopy, copyCreated, copyUpdated),
+		oneOf("env", s.env, envProvider, envLibrary))
 	if s.apiAuth == authClientCA && s.clientCA == "" {
 		errs = append(errs, errors.New("--api-auth=client-ca needs --client-ca-file"))
 	}
@@ -129,6 +131,8 @@ const (
 	statusPoll   = "poll"
 	copyCreated  = "created"
 	copyUpdated  = "updated"
+	envProvider  = "provider"
+	envLibrary   = "library"
 )
 
 func oneOf(name, value string, allowed ...string) error {

@@ -4,6 +4,7 @@ package cri
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,7 +27,11 @@ type Client struct {
 // answers a Version call, for as long as ctx allows.
 func Connect(ctx context.Context, endpoint string) (*Client, error) {
 	if !strings.Contains(endpoint, "://") {
-		endpoint = "unix://" + endpoint
+		path, err := filepath.Abs(endpoint)
+		if err != nil {
+			return nil, err
+		}
+		endpoint = "unix://" + path
 	}
 	conn, err := grpc.NewClient(endpoint,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -17,6 +17,8 @@ type Source struct {
 	Allocatable v1.ResourceList
 	// NoFieldRef: the node lacks the downward API; such variables are left out.
 	NoFieldRef bool
+	// Resolved: the library has computed the variables already.
+	Resolved bool
 }
 
 // Var is one variable; the order is kubelet's.
@@ -26,6 +28,9 @@ type Var struct{ Name, Value string }
 // makeEnvironmentVariables). A missing object or key that is not optional is an error that says
 // which.
 func Container(c *v1.Container, src Source) ([]Var, error) {
+	if src.Resolved {
+		return verbatim(c.Env), nil
+	}
 	b := builder{values: map[string]string{}}
 	links := src.Pod.Spec.EnableServiceLinks == nil || *src.Pod.Spec.EnableServiceLinks
 	services := Services(src.Services, src.Pod.Namespace, links)
@@ -60,6 +65,14 @@ func Container(c *v1.Container, src Source) ([]Var, error) {
 		}
 	}
 	return b.vars(), nil
+}
+
+func verbatim(given []v1.EnvVar) []Var {
+	out := make([]Var, len(given))
+	for i, variable := range given {
+		out[i] = Var{variable.Name, variable.Value}
+	}
+	return out
 }
 
 type builder struct {

@@ -204,6 +204,7 @@ func (r *Runner) containerConfig(c *container, s *v1.Container, image *runtimeap
 		Secret:      r.node.Secrets.Secrets(pod.Namespace).Get,
 		Allocatable: r.node.Allocatable,
 		NoFieldRef:  r.node.Disabled.Lacks(feature.FieldRef),
+		Resolved:    r.node.EnvResolved,
 	})
 	if err != nil {
 		return nil, err

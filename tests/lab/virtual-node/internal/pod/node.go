@@ -23,6 +23,8 @@ type Node struct {
 	CgroupParent string
 	Disabled     feature.Set
 	Allocatable  v1.ResourceList
+	// EnvResolved: Pods arrive with their variables computed by the library.
+	EnvResolved bool
 
 	CRI  *cri.Client
 	Kube kubernetes.Interface

@@ -38,6 +38,7 @@ func (r *Runner) computeStatus() v1.PodStatus {
 		Previous:     r.status,
 		Gates:        r.gates(pod),
 		Now:          time.Now(),
+		Generation:   r.latest.Generation,
 	}
 	if in.Previous.QOSClass == "" {
 		in.Previous.QOSClass = QOS(pod)

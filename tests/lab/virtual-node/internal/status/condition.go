@@ -22,6 +22,7 @@ func conditions(pod *v1.Pod, in Input, out v1.PodStatus) []v1.PodCondition {
 		{Type: v1.PodScheduled, Status: v1.ConditionTrue},
 	}
 	for i := range wanted {
+		wanted[i].ObservedGeneration = in.Generation
 		wanted[i].LastTransitionTime = metav1.NewTime(in.Now.Truncate(1e9))
 		for _, before := range in.Previous.Conditions {
 			if before.Type == wanted[i].Type && before.Status == wanted[i].Status {

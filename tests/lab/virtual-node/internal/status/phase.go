@@ -88,7 +88,8 @@ func countMains(in Input) mainCounts {
 			n.running++
 		default:
 			n.stopped++
-			if c.Current != nil && c.Current.ExitCode == 0 && !c.Restarting {
+			// A container that waits for its next run has not succeeded.
+			if c.Current != nil && c.Current.ExitCode == 0 && c.WaitingReason == "" {
 				n.succeeded++
 			}
 		}

@@ -29,6 +29,8 @@ type Input struct {
 	// Previous is the last status computed; transition times are kept from it.
 	Previous v1.PodStatus
 	Now      time.Time
+	// Generation of the spec that this status speaks of.
+	Generation int64
 }
 
 // Build computes the status of the Pod.
@@ -41,7 +43,7 @@ func Build(pod *v1.Pod, in Input) v1.PodStatus {
 		QOSClass:           in.Previous.QOSClass,
 		Reason:             in.Reason,
 		Message:            in.Message,
-		ObservedGeneration: in.Previous.ObservedGeneration,
+		ObservedGeneration: in.Generation,
 	}
 	if len(in.PodIPs) > 0 {
 		out.PodIP = in.PodIPs[0]

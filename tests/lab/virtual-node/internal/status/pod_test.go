@@ -35,6 +35,7 @@ func TestPhaseAndConditions(t *testing.T) {
 		{"crash loop stays Running", always,
 			[]Container{{Name: "m", Current: failed, Restarting: true, WaitingReason: ReasonCrashLoop}}, false, v1.PodRunning, "True", "False", "ContainersNotReady"},
 		{"a Job's success", onFailure, []Container{{Name: "m", Current: succeeded}}, true, v1.PodSucceeded, "True", "False", "PodCompleted"},
+		{"a Job's success, before the Pod is wound up", never, []Container{{Name: "m", Current: succeeded, Restarting: true}}, false, v1.PodSucceeded, "True", "False", "PodCompleted"},
 		{"a Job's failure", never, []Container{{Name: "m", Current: failed}}, true, v1.PodFailed, "True", "False", "PodFailed"},
 		{"a retried Job stays Running", onFailure, []Container{{Name: "m", Current: failed, Restarting: true}}, false, v1.PodRunning, "True", "False", "ContainersNotReady"},
 		{"a failed init container without restarts", never,

@@ -78,6 +78,9 @@ func hasContent(v *v1.Volume) bool {
 }
 
 func (s *Set) fill(ctx context.Context, pod *v1.Pod, v *v1.Volume) error {
+	if v.DownwardAPI != nil && s.source.NoDownward || v.Projected != nil && s.source.NoProjected {
+		return nil
+	}
 	payload, err := s.payload(ctx, pod, v)
 	if err != nil {
 		return err
@@ -95,12 +98,7 @@ func (s *Set) payload(ctx context.Context, pod *v1.Pod, v *v1.Volume) (Payload, 
 	case v.Secret != nil:
 		return s.secret(v.Secret.SecretName, v.Secret.Items, mode(v.Secret.DefaultMode), isTrue(v.Secret.Optional))
 	case v.DownwardAPI != nil:
-		if s.source.NoDownward {
-			return Payload{}, nil
-		}
 		return downwardPayload(pod, v.DownwardAPI.Items, mode(v.DownwardAPI.DefaultMode), s.source.Allocatable)
-	case s.source.NoProjected:
-		return Payload{}, nil
 	}
 	return s.projected(ctx, pod, v.Projected)
 }
