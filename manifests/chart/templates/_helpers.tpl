@@ -82,3 +82,12 @@ caBundle: {{ required "tls.caBundle is required with tls.mode secret: the PEM of
 {{- define "probelet.writes" -}}
 variables.writes.filter(w, w.startsWith('{{ . }}:')).map(w, w.substring(2)).filter(k, {{ if eq . "c" }}!(k in variables.nativeConditions){{ else }}!k.startsWith('probelet.io/') && !k.startsWith('kruise.io/'){{ end }})
 {{- end }}
+
+{{/* The file that the webhook reloads. */}}
+{{- define "probelet.config" -}}
+{{- $config := dict "shield" (ne (include "probelet.shieldVersion" .) "") }}
+{{- with .Values.image.sidecar.pullPolicy }}{{ $_ := set $config "imagePullPolicy" . }}{{ end }}
+{{- with .Values.webhook.excludedNamespaces }}{{ $_ := set $config "exemptNamespaces" . }}{{ end }}
+{{- range $key, $value := .Values.config }}{{ $_ := set $config $key $value }}{{ end }}
+{{- toYaml $config }}
+{{- end }}

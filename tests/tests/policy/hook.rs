@@ -19,7 +19,7 @@ async fn dead_hook(stage: &Stage) -> Result<String> {
     }
     let chart = found.context("the rendered file has no MutatingWebhookConfiguration")?;
     let mut hook = chart["webhooks"][0].clone();
-    hook["clientConfig"] = json!({"url": "https://127.0.0.1:9/mutate/pods"});
+    hook["clientConfig"] = json!({"url": "https://127.0.0.1:9/mutate-pods"});
     hook["failurePolicy"] = json!("Fail");
     hook["timeoutSeconds"] = json!(1);
     hook["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}});

@@ -68,25 +68,37 @@ impl Document {
         Ok(answer.body)
     }
 
-    /// Stores it. A changed policy is taken away first and awaited, so that no test is judged by its predecessor.
+    /// Stores it. A changed policy is taken away first, so that no test is judged by its predecessor; of the other
+    /// kinds, what is there already may be somebody else's.
     async fn install(&self, admin: &Client) -> Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
-        if self.kind == "MutatingWebhookConfiguration" {
+        if self.is("MutatingWebhookConfiguration") {
             return Ok(());
         }
+        let yaml = self.adoptable();
         let stored = request::read(admin, &path).await?;
         if stored.code == 200 {
-            let wanted = request::apply(admin, &path, &self.yaml, true).await?;
-            if wanted.body["spec"] == stored.body["spec"] && wanted.body["rules"] == stored.body["rules"] {
+            let wanted = request::apply(admin, &path, &yaml, true).await?;
+            if !self.kind.contains("AdmissionPolicy") || wanted.body["spec"] == stored.body["spec"] {
                 return Ok(());
             }
-        }
-        if stored.code == 200 && self.kind.ends_with("Policy") {
             request::delete(admin, &path).await?;
         }
-        let answer = request::apply(admin, &path, &self.yaml, false).await?;
+        let answer = request::apply(admin, &path, &yaml, false).await?;
         ensure!(answer.code < 300, "{path}: {} {}", answer.code, answer.message());
         Ok(())
+    }
+
+    /// With the annotations by which helm takes an object that exists for its own, so that the chart can be installed
+    /// after the tests.
+    fn adoptable(&self) -> String {
+        let own = "\n  annotations:\n    meta.helm.sh/release-name: probelet\n    \
+                   meta.helm.sh/release-namespace: probelet-system\n";
+        if self.yaml.contains("\n  annotations:\n") {
+            self.yaml.replacen("\n  annotations:\n", own, 1)
+        } else {
+            self.yaml.replacen("\n  labels:\n", &format!("{own}  labels:\n"), 1)
+        }
     }
 }
 
