@@ -21,10 +21,13 @@ pub mod progress;
 pub mod space;
 pub mod wait;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The root of the work tree that this crate was compiled from.
+/// The root of the work tree: the one that the current folder is in, else the one that this crate was compiled
+/// from. Work trees that share a target folder share the program too, so the second alone is not enough.
 pub fn work_tree() -> PathBuf {
-    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().map_or(tests.clone(), PathBuf::from)
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here.ancestors().find(|dir| dir.join("tests/lab/kubernetes/go.mod").is_file());
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR"));
+    found.or(compiled.parent()).unwrap_or(compiled).to_owned()
 }
