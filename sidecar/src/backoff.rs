@@ -34,7 +34,7 @@ impl Trouble {
     /// thousand sidecars over what one API server can take.
     fn bounds(self) -> (Duration, Duration) {
         match self {
-            Self::Unreachable => (Duration::from_millis(500), Duration::from_secs(5)),
+            Self::Unreachable => (Duration::from_millis(500), Duration::from_secs(4)),
             Self::Throttled => (Duration::from_secs(20), Duration::from_secs(30)),
             Self::Unwell => (Duration::from_secs(1), Duration::from_secs(30)),
             Self::Forbidden => (Duration::from_secs(1), Duration::from_secs(30)),

@@ -49,12 +49,6 @@ impl Schedule {
     pub fn hold_until(&mut self, at: Duration) {
         self.next = self.next.max(at);
     }
-
-    /// Another period from now on.
-    pub fn set_period(&mut self, period: Duration, now: Duration) {
-        self.next = self.next.min(now + period);
-        self.period = period;
-    }
 }
 
 #[cfg(test)]
@@ -100,7 +94,5 @@ mod tests {
         assert_eq!(schedule.next(), ms(130));
         schedule.hold_until(ms(500));
         assert_eq!(schedule.next(), ms(500));
-        schedule.set_period(ms(50), ms(200));
-        assert_eq!(schedule.next(), ms(250));
     }
 }

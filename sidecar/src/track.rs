@@ -143,11 +143,6 @@ impl Track {
         self.tell(state?, reason, message)
     }
 
-    /// The handler can never run, as it is written.
-    pub fn reject(&mut self, reason: &str, message: String) -> Option<Verdict> {
-        self.tell(ProbeState::Unknown, reason, message)
-    }
-
     /// Someone asks for a run now.
     pub fn hurry(&mut self, now: Duration) {
         if matches!(self.next(), Next::RunAt(_)) && now >= self.born + self.timing.initial_delay {
@@ -158,13 +153,6 @@ impl Track {
     /// For one whole run.
     pub fn timeout(&self) -> Duration {
         self.timing.timeout
-    }
-
-    /// Where container and handler stay the same, other times count from now on.
-    pub fn retime(&mut self, timing: Timing, now: Duration) {
-        self.timing = timing;
-        self.threshold.reset(&timing);
-        self.schedule.set_period(timing.period, now);
     }
 
     fn tell_not_running(&mut self) -> Option<Verdict> {

@@ -1,0 +1,190 @@
+//! The workers of a plan: started, kept, replaced and stopped as the plan is edited.
+
+use crate::clock::Clock;
+use crate::handler::{Handler, Target};
+use crate::neighbour::Neighbours;
+use crate::random::Random;
+use crate::stats::Stats;
+use crate::threshold::ProbeState;
+use crate::timing::{Timing, TimingSettings};
+use crate::track::{Track, Verdict};
+use crate::worker::{Ears, Report, Worker};
+use probelet_protocol::plan::{Plan, PlannedProbe, ProbeId};
+use probelet_protocol::probe::Probe;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Reason of a probe whose handler can never run.
+pub const INVALID: &str = "InvalidProbe";
+
+/// What all workers share.
+pub struct FleetSettings {
+    /// Where probes go.
+    pub target: Target,
+    /// Their times.
+    pub timing: TimingSettings,
+    /// Containers with a startupProbe.
+    pub startup_probes: BTreeSet<String>,
+}
+
+/// The running workers.
+pub struct Fleet {
+    settings: FleetSettings,
+    clock: Clock,
+    random: Random,
+    stats: Arc<Stats>,
+    reports: mpsc::Sender<Report>,
+    neighbours: watch::Sender<Arc<Neighbours>>,
+    hurry: watch::Receiver<(u64, String)>,
+    running: BTreeMap<ProbeId, Running>,
+}
+
+struct Running {
+    probe: Probe,
+    task: JoinHandle<()>,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Nothing runs yet.
+    pub fn new(
+        settings: FleetSettings,
+        clock: Clock,
+        random: Random,
+        stats: Arc<Stats>,
+        reports: mpsc::Sender<Report>,
+        hurry: watch::Receiver<(u64, String)>,
+    ) -> Self {
+        let (neighbours, _) = watch::channel(Arc::default());
+        Self { settings, clock, random, stats, reports, neighbours, hurry, running: BTreeMap::new() }
+    }
+
+    /// Makes the running workers those of this plan. Workers of unchanged probes go on undisturbed. `states` are those
+    /// that were told before, so that a replaced worker continues from them.
+    pub fn apply(&mut self, plan: &Plan, states: &BTreeMap<ProbeId, (ProbeState, u64)>) {
+        let stays = |id: &ProbeId, running: &Running| {
+            plan.probes.iter().any(|planned| planned.id == *id && planned.probe == running.probe)
+        };
+        self.running.retain(|id, running| {
+            let stays = stays(id, running);
+            if !stays {
+                running.task.abort();
+            }
+            stays
+        });
+        for planned in &plan.probes {
+            if !self.running.contains_key(&planned.id) {
+                let task = self.start(planned, states.get(&planned.id).copied());
+                self.running.insert(planned.id.clone(), Running { probe: planned.probe.clone(), task });
+            }
+        }
+    }
+
+    /// Tells the workers what their containers do.
+    pub fn see(&self, neighbours: Neighbours) {
+        self.neighbours.send_if_modified(|last| {
+            let is_new = **last != neighbours;
+            if is_new {
+                *last = Arc::new(neighbours);
+            }
+            is_new
+        });
+    }
+
+    /// Whether some probe waits for a startupProbe that has not passed.
+    pub fn is_held(&self) -> bool {
+        let neighbours = self.neighbours.borrow();
+        self.running.keys().any(|id| {
+            self.settings.startup_probes.contains(&id.container)
+                && !neighbours.get(&id.container).is_some_and(|neighbour| neighbour.is_started)
+        })
+    }
+
+    /// Workers that ended without being told to: a fault of ours. They are forgotten, so that the next
+    /// [`Self::apply`] starts them again; the others are not disturbed.
+    pub fn reap(&mut self) -> Vec<ProbeId> {
+        let ended: Vec<ProbeId> =
+            self.running.iter().filter(|(_, running)| running.task.is_finished()).map(|(id, _)| id.clone()).collect();
+        for id in &ended {
+            self.running.remove(id);
+        }
+        ended
+    }
+
+    /// Stops all probing.
+    pub fn stop(&mut self) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.task.abort();
+        }
+    }
+
+    fn start(&mut self, planned: &PlannedProbe, told: Option<(ProbeState, u64)>) -> JoinHandle<()> {
+        let timing = Timing::of(planned, &self.settings.timing);
+        let has_startup_probe = self.settings.startup_probes.contains(&planned.id.container);
+        let (now, spread) = (self.clock.now(), self.random.unit());
+        let track = Track::new(planned.id.container.clone(), timing, has_startup_probe, now, spread);
+        let handler = planned.probe.handler().map_or("none", |handler| handler.name());
+        tracing::info!(
+            container = planned.id.container,
+            probe = planned.id.name,
+            marker = planned.marker,
+            handler,
+            delay = ?timing.initial_delay,
+            period = ?timing.period,
+            timeout = ?timing.timeout,
+            thresholds = format_args!("{}/{}", timing.success_threshold, timing.failure_threshold),
+            "probe starts"
+        );
+        match Handler::try_new(planned, &self.settings.target) {
+            Ok(runs) => tokio::spawn(self.worker(planned, handler, runs, track, told).work()),
+            Err(error) => {
+                let reports = self.reports.clone();
+                let report = self.rejected(planned, handler, &error.to_string(), told);
+                tokio::spawn(async move {
+                    let _ = reports.send(report).await;
+                    std::future::pending().await
+                })
+            }
+        }
+    }
+
+    fn worker(
+        &self,
+        planned: &PlannedProbe,
+        handler: &'static str,
+        runs: Handler,
+        track: Track,
+        told: Option<(ProbeState, u64)>,
+    ) -> Worker<Handler> {
+        Worker {
+            id: planned.id.clone(),
+            handler,
+            runs,
+            track,
+            clock: self.clock,
+            ears: Ears { neighbours: self.neighbours.subscribe(), hurry: self.hurry.clone() },
+            reports: self.reports.clone(),
+            stats: self.stats.clone(),
+            told,
+            last: (0, Duration::ZERO),
+        }
+    }
+
+    fn rejected(
+        &self,
+        planned: &PlannedProbe,
+        handler: &'static str,
+        message: &str,
+        told: Option<(ProbeState, u64)>,
+    ) -> Report {
+        let (state, reason) = (ProbeState::Unknown, INVALID.to_owned());
+        let verdict = Verdict { state, reason, message: message.to_owned(), run: 0 };
+        let wall = self.clock.wall();
+        let (id, from) = (planned.id.clone(), told.map(|(state, _)| state));
+        Report { id, handler, verdict, from, since: wall, probed: wall, latency: Duration::ZERO, at: self.clock.now() }
+    }
+}

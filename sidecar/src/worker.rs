@@ -1,0 +1,174 @@
+//! One task a probe: waits, runs the handler, tells what is new.
+
+use crate::clock::Clock;
+use crate::handler::{Handler, ProbeError};
+use crate::neighbour::Neighbours;
+use crate::outcome::Outcome;
+use crate::stats::Stats;
+use crate::threshold::ProbeState;
+use crate::track::{Next, Reason, Track, Verdict};
+use probelet_protocol::plan::ProbeId;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Something that can be run; the handler, or a script in tests.
+pub trait Runs: Send + 'static {
+    /// Why a run said nothing.
+    type Error: Reason + Send;
+    /// One run.
+    fn run(&self, timeout: Duration) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
+}
+
+/// What a probe has to tell.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which one.
+    pub id: ProbeId,
+    /// `httpGet` and so on.
+    pub handler: &'static str,
+    /// New state or new words.
+    pub verdict: Verdict,
+    /// State before; `None` where this is the first.
+    pub from: Option<ProbeState>,
+    /// Wall clock, seconds since 1970, of the state's begin.
+    pub since: u64,
+    /// Wall clock, seconds since 1970, of the last run.
+    pub probed: u64,
+    /// How long the last run took.
+    pub latency: Duration,
+    /// Our clock, when the verdict was reached.
+    pub at: Duration,
+}
+
+/// What a worker hears from outside.
+#[derive(Clone)]
+pub struct Ears {
+    /// Containers as last observed.
+    pub neighbours: watch::Receiver<Arc<Neighbours>>,
+    /// Number and name of requests to probe now; an empty name means every probe.
+    pub hurry: watch::Receiver<(u64, String)>,
+}
+
+/// One probe's task.
+pub struct Worker<R> {
+    /// Which probe.
+    pub id: ProbeId,
+    /// `httpGet` and so on.
+    pub handler: &'static str,
+    /// Runs it.
+    pub runs: R,
+    /// Its course.
+    pub track: Track,
+    /// Clock.
+    pub clock: Clock,
+    /// What comes in.
+    pub ears: Ears,
+    /// What goes out.
+    pub reports: mpsc::Sender<Report>,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// State that was told last.
+    pub told: Option<(ProbeState, u64)>,
+    /// Last run: wall clock and latency.
+    pub last: (u64, Duration),
+}
+
+/// An application may ask for a run this often.
+const HURRY: Duration = Duration::from_millis(100);
+
+impl Runs for Handler {
+    type Error = ProbeError;
+
+    fn run(&self, timeout: Duration) -> impl Future<Output = Result<Outcome, ProbeError>> + Send {
+        Self::run(self, timeout)
+    }
+}
+
+impl Reason for ProbeError {
+    fn reason(&self) -> &str {
+        Self::reason(self)
+    }
+}
+
+// === impl Worker ===
+
+impl<R: Runs> Worker<R> {
+    /// Probes until it is aborted or nobody listens any more.
+    pub async fn work(mut self) {
+        if !self.see().await {
+            return;
+        }
+        let mut hurried = Duration::ZERO;
+        loop {
+            let due = match self.track.next() {
+                Next::RunAt(at) => Some(at),
+                Next::Hold => None,
+            };
+            let goes_on = tokio::select! {
+                biased;
+                changed = self.ears.neighbours.changed() => changed.is_ok() && self.see().await,
+                changed = self.ears.hurry.changed() => {
+                    let name = self.ears.hurry.borrow_and_update().1.clone();
+                    if name.is_empty() || name == self.id.name {
+                        hurried = self.clock.now().max(hurried + HURRY);
+                        self.track.hurry(hurried);
+                    }
+                    changed.is_ok()
+                }
+                () = self.clock.sleep_until(due) => self.run().await,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    async fn run(&mut self) -> bool {
+        let (started, wall) = (self.clock.now(), self.clock.wall());
+        let result = self.runs.run(self.track.timeout()).await;
+        let now = self.clock.now();
+        self.last = (wall, now.saturating_sub(started));
+        self.stats.ran(&result.as_ref().map_err(|_| ()), self.last.1);
+        tracing::debug!(
+            container = self.id.container,
+            probe = self.id.name,
+            latency = ?self.last.1,
+            result = match &result {
+                Ok(Outcome::Success(_)) => "success",
+                Ok(Outcome::Failure(_)) => "failure",
+                Err(error) => error.reason(),
+            },
+            "ran"
+        );
+        let verdict = self.track.ran(&result, started, now);
+        self.tell(verdict).await
+    }
+
+    async fn see(&mut self) -> bool {
+        let neighbours = self.ears.neighbours.borrow_and_update().clone();
+        let Some(neighbour) = neighbours.get(&self.id.container) else { return true };
+        let verdict = self.track.see(neighbour, self.clock.now());
+        self.tell(verdict).await
+    }
+
+    async fn tell(&mut self, verdict: Option<Verdict>) -> bool {
+        let Some(verdict) = verdict else { return true };
+        let wall = self.clock.wall();
+        let from = self.told.map(|(state, _)| state);
+        let since = self.told.filter(|(state, _)| *state == verdict.state).map_or(wall, |(_, since)| since);
+        self.told = Some((verdict.state, since));
+        let report = Report {
+            id: self.id.clone(),
+            handler: self.handler,
+            verdict,
+            from,
+            since,
+            probed: if self.last.0 == 0 { wall } else { self.last.0 },
+            latency: self.last.1,
+            at: self.clock.now(),
+        };
+        self.reports.send(report).await.is_ok()
+    }
+}
