@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Reason of a probe whose handler can never run.
 pub const INVALID: &str = "InvalidProbe";
@@ -40,11 +40,12 @@ pub struct Fleet {
     neighbours: watch::Sender<Arc<Neighbours>>,
     hurry: watch::Receiver<(u64, String)>,
     running: BTreeMap<ProbeId, Running>,
+    tasks: JoinSet<()>,
 }
 
 struct Running {
     probe: Probe,
-    task: JoinHandle<()>,
+    task: AbortHandle,
 }
 
 // === impl Fleet ===
@@ -60,7 +61,17 @@ impl Fleet {
         hurry: watch::Receiver<(u64, String)>,
     ) -> Self {
         let (neighbours, _) = watch::channel(Arc::default());
-        Self { settings, clock, random, stats, reports, neighbours, hurry, running: BTreeMap::new() }
+        Self {
+            settings,
+            clock,
+            random,
+            stats,
+            reports,
+            neighbours,
+            hurry,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Makes the running workers those of this plan. Workers of unchanged probes go on undisturbed. `states` are those
@@ -104,15 +115,23 @@ impl Fleet {
         })
     }
 
-    /// Workers that ended without being told to: a fault of ours. They are forgotten, so that the next
-    /// [`Self::apply`] starts them again; the others are not disturbed.
-    pub fn reap(&mut self) -> Vec<ProbeId> {
-        let ended: Vec<ProbeId> =
-            self.running.iter().filter(|(_, running)| running.task.is_finished()).map(|(id, _)| id.clone()).collect();
-        for id in &ended {
-            self.running.remove(id);
+    /// Waits for a worker that ends without being told to: a fault of ours. It is forgotten, so that the next
+    /// [`Self::apply`] starts it again; the others are not disturbed.
+    pub async fn ended(&mut self) -> ProbeId {
+        loop {
+            let ended = match self.tasks.join_next_with_id().await {
+                Some(Ok((task, ()))) => task,
+                Some(Err(error)) if error.is_cancelled() => continue,
+                Some(Err(error)) => error.id(),
+                None => std::future::pending().await,
+            };
+            if let Some(id) =
+                self.running.iter().find(|(_, running)| running.task.id() == ended).map(|(id, _)| id.clone())
+            {
+                self.running.remove(&id);
+                return id;
+            }
         }
-        ended
     }
 
     /// Stops all probing.
@@ -122,7 +141,7 @@ impl Fleet {
         }
     }
 
-    fn start(&mut self, planned: &PlannedProbe, told: Option<(ProbeState, u64)>) -> JoinHandle<()> {
+    fn start(&mut self, planned: &PlannedProbe, told: Option<(ProbeState, u64)>) -> AbortHandle {
         let timing = Timing::of(planned, &self.settings.timing);
         let has_startup_probe = self.settings.startup_probes.contains(&planned.id.container);
         let (now, spread) = (self.clock.now(), self.random.unit());
@@ -140,11 +159,14 @@ impl Fleet {
             "probe starts"
         );
         match Handler::try_new(planned, &self.settings.target) {
-            Ok(runs) => tokio::spawn(self.worker(planned, handler, runs, track, told).work()),
+            Ok(runs) => {
+                let worker = self.worker(planned, handler, runs, track, told);
+                self.tasks.spawn(worker.work())
+            }
             Err(error) => {
                 let reports = self.reports.clone();
                 let report = self.rejected(planned, handler, &error.to_string(), told);
-                tokio::spawn(async move {
+                self.tasks.spawn(async move {
                     let _ = reports.send(report).await;
                     std::future::pending().await
                 })
@@ -171,6 +193,7 @@ impl Fleet {
             stats: self.stats.clone(),
             told,
             last: (0, Duration::ZERO),
+            ran_at: Duration::ZERO,
         }
     }
 

@@ -294,6 +294,11 @@ impl Ledger {
         self.counts
     }
 
+    /// Whether marks are overwritten again and again.
+    pub fn is_war(&self) -> bool {
+        self.heal.is_war()
+    }
+
     /// Units that the API server refuses now.
     pub fn refused_count(&self) -> usize {
         self.refusals.count()

@@ -1,8 +1,8 @@
 //! The sidecar: probes its neighbours in the Pod, marks its own Pod. Data flows one way: annotation, plan, probe
 //! tasks, outcomes, thresholds, desired state, comparison with the observed Pod, one patch, reporter.
 
-pub mod api;
 pub mod agent;
+pub mod api;
 pub mod backoff;
 pub mod chatter;
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod handler;
 pub mod heal;
 pub mod http;
 pub mod ledger;
+pub mod log;
 pub mod look;
 pub mod neighbour;
 pub mod observed;
@@ -24,7 +25,11 @@ pub mod outcome;
 pub mod patch;
 pub mod random;
 pub mod refusal;
+pub mod repeat;
+pub mod reporter;
+pub mod restart;
 pub mod schedule;
+pub mod sidecar;
 pub mod stats;
 pub mod tcp;
 pub mod threshold;

@@ -73,6 +73,8 @@ pub struct Worker<R> {
     pub told: Option<(ProbeState, u64)>,
     /// Last run: wall clock and latency.
     pub last: (u64, Duration),
+    /// Our clock at the last run's begin.
+    pub ran_at: Duration,
 }
 
 /// An application may ask for a run this often.
@@ -100,7 +102,6 @@ impl<R: Runs> Worker<R> {
         if !self.see().await {
             return;
         }
-        let mut hurried = Duration::ZERO;
         loop {
             let due = match self.track.next() {
                 Next::RunAt(at) => Some(at),
@@ -112,8 +113,7 @@ impl<R: Runs> Worker<R> {
                 changed = self.ears.hurry.changed() => {
                     let name = self.ears.hurry.borrow_and_update().1.clone();
                     if name.is_empty() || name == self.id.name {
-                        hurried = self.clock.now().max(hurried + HURRY);
-                        self.track.hurry(hurried);
+                        self.track.hurry(self.clock.now().max(self.ran_at + HURRY));
                     }
                     changed.is_ok()
                 }
@@ -127,6 +127,7 @@ impl<R: Runs> Worker<R> {
 
     async fn run(&mut self) -> bool {
         let (started, wall) = (self.clock.now(), self.clock.wall());
+        self.ran_at = started;
         let result = self.runs.run(self.track.timeout()).await;
         let now = self.clock.now();
         self.last = (wall, now.saturating_sub(started));

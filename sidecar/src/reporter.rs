@@ -1,0 +1,399 @@
+//! The only writer: one task that owns what is desired and what was observed, and sends one request at a time.
+
+use crate::api::{Answer, Api, ApiError, Call, IDLE};
+use crate::backoff::Trouble;
+use crate::clock::Clock;
+use crate::config::PodName;
+use crate::desired::Settled;
+use crate::fleet::Fleet;
+use crate::ledger::{Finding, Ledger, Purpose, Step};
+use crate::neighbour::neighbours;
+use crate::observed::{Observed, PlanText};
+use crate::patch::Patch;
+use crate::repeat::Repeat;
+use crate::stats::{Stats, add};
+use crate::threshold::ProbeState;
+use crate::verdict::{Verdict, judge};
+use crate::worker::Report;
+use probelet_protocol::name::{FIELD_MANAGER, NODE_KIND_ORDINARY, SIDECAR_CONTAINER};
+use probelet_protocol::plan::{Plan, ProbeId};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+mod told;
+
+/// What the reporter is made of.
+pub struct Parts {
+    /// The own Pod.
+    pub pod: PodName,
+    /// A restartable init container: marking goes on to the Pod's end.
+    pub is_native: bool,
+    /// The texts that the running plan was made from.
+    pub plan_text: PlanText,
+    /// Decides.
+    pub ledger: Ledger,
+    /// Probes.
+    pub fleet: Fleet,
+    /// Clock.
+    pub clock: Clock,
+    /// Counters.
+    pub stats: Arc<Stats>,
+    /// From the workers.
+    pub reports: mpsc::Receiver<Report>,
+    /// From the watch, where there is one.
+    pub sights: mpsc::Receiver<Sight>,
+}
+
+/// What the watch tells.
+#[derive(Debug)]
+pub enum Sight {
+    /// The Pod, as it is now.
+    Pod(Box<Observed>),
+    /// The watch began to tell of every change, or ended.
+    Watching(bool),
+    /// The Pod was deleted.
+    Gone,
+}
+
+/// Why the reporter ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// SIGTERM.
+    Stopped,
+    /// The Pod is not there any more.
+    Gone,
+    /// Every other container has ended for good: a Job is done.
+    Done,
+    /// A node agent probes on this node.
+    StandBy,
+}
+
+/// The only writer.
+pub struct Reporter {
+    parts: Parts,
+    api: Option<Api>,
+    in_flight: Option<Flight>,
+    sent_at: Duration,
+    last_call: Duration,
+    states: BTreeMap<ProbeId, (ProbeState, u64)>,
+    waiting: Vec<Report>,
+    riding: Vec<Report>,
+    wrote: String,
+    repeat: Repeat,
+    refused_plan: PlanText,
+}
+
+type Flight = Pin<Box<dyn Future<Output = (Api, Result<Answer, ApiError>)> + Send>>;
+
+/// How long a native sidecar may go on writing after SIGTERM.
+const FLUSH: Duration = Duration::from_millis(900);
+
+// === impl Reporter ===
+
+impl Reporter {
+    /// Starts the workers of the ledger's plan.
+    pub fn new(mut parts: Parts, api: Api) -> Self {
+        parts.fleet.apply(&parts.ledger.plan().clone(), &BTreeMap::new());
+        Self {
+            parts,
+            api: Some(api),
+            in_flight: None,
+            sent_at: Duration::ZERO,
+            last_call: Duration::ZERO,
+            states: BTreeMap::new(),
+            waiting: Vec::new(),
+            riding: Vec::new(),
+            wrote: String::new(),
+            repeat: Repeat::default(),
+            refused_plan: PlanText::default(),
+        }
+    }
+
+    /// Marks until `stop` or until there is nothing left to mark.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> End {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let wake = self.step();
+            let idle = self.idle_at();
+            let end = tokio::select! {
+                biased;
+                () = &mut stop => {
+                    self.flush().await;
+                    return End::Stopped;
+                }
+                (api, answer) = land(&mut self.in_flight) => self.answered(api, answer),
+                Some(report) = self.parts.reports.recv() => self.report_all(report),
+                Some(sight) = self.parts.sights.recv() => self.sight(sight),
+                id = self.parts.fleet.ended() => self.restart(&id),
+                () = self.parts.clock.sleep_until(wake.into_iter().chain(idle).min()) => None,
+            };
+            if let Some(end) = end {
+                return end;
+            }
+            self.give_back();
+        }
+    }
+
+    /// Begins a request where one is due; else the time of the next.
+    fn step(&mut self) -> Option<Duration> {
+        let now = self.parts.clock.now();
+        match self.parts.ledger.step(now) {
+            Step::Wait(wake) => wake,
+            Step::Send(patch, purpose) => {
+                self.send(&patch, purpose);
+                None
+            }
+        }
+    }
+
+    fn send(&mut self, patch: &Patch, purpose: Purpose) {
+        let Some(mut api) = self.api.take() else { return };
+        let counter = if purpose == Purpose::Look { &self.parts.stats.looks } else { &self.parts.stats.patches };
+        add(counter, 1);
+        self.sent_at = self.parts.clock.now();
+        self.wrote = told::units(patch);
+        self.riding.append(&mut self.waiting);
+        let pod = &self.parts.pod;
+        let path =
+            format!("/api/v1/namespaces/{}/pods/{}/status?fieldManager={FIELD_MANAGER}", pod.namespace, pod.name);
+        tracing::debug!(?purpose, changes = self.wrote, "patch");
+        let content_type = "application/strategic-merge-patch+json";
+        let call = Call { method: hyper::Method::PATCH, path, content_type, body: patch.body().into() };
+        self.in_flight = Some(Box::pin(async move {
+            let answer = api.call(&call).await;
+            (api, answer)
+        }));
+    }
+
+    fn answered(&mut self, api: Api, answer: Result<Answer, ApiError>) -> Option<End> {
+        self.in_flight = None;
+        self.api = Some(api);
+        let now = self.parts.clock.now();
+        self.last_call = now;
+        let verdict = match answer {
+            Ok(answer) => judge(answer.status, answer.retry_after, &answer.body),
+            Err(error) => Verdict::Retry(Trouble::Unreachable, None, error.to_string()),
+        };
+        match verdict {
+            Verdict::Pod(pod) => {
+                self.tell_written(now);
+                let findings = self.parts.ledger.accepted(*pod, now);
+                self.tell(findings, now);
+                self.observed(now)
+            }
+            Verdict::Gone => Some(End::Gone),
+            Verdict::Refused(message) => {
+                self.waiting.append(&mut self.riding);
+                let findings = self.parts.ledger.refused(&message, now);
+                self.tell(findings, now);
+                None
+            }
+            Verdict::Retry(trouble, retry_after, message) => {
+                self.waiting.append(&mut self.riding);
+                let wait = self.parts.ledger.failed(trouble, retry_after, now);
+                self.tell_trouble(&message, wait, now);
+                None
+            }
+        }
+    }
+
+    /// Takes this report and those that came with it, so that they share a patch.
+    fn report_all(&mut self, first: Report) -> Option<End> {
+        self.report(first);
+        while let Ok(report) = self.parts.reports.try_recv() {
+            self.report(report);
+        }
+        if self.parts.ledger.is_settled() {
+            // Nothing to write: no marks, or they are there already.
+            self.wrote.clear();
+            self.riding.append(&mut self.waiting);
+            self.tell_written(self.parts.clock.now());
+        }
+        None
+    }
+
+    fn report(&mut self, report: Report) {
+        let verdict = &report.verdict;
+        let settled = Settled {
+            state: verdict.state,
+            reason: verdict.reason.clone(),
+            message: verdict.message.clone(),
+            since: report.since,
+            probed: report.probed,
+        };
+        self.states.insert(report.id.clone(), (verdict.state, report.since));
+        self.parts.ledger.settle(report.id.clone(), settled, self.parts.clock.now());
+        if report.from == Some(verdict.state) {
+            told::message(&report);
+            return;
+        }
+        add(&self.parts.stats.transitions, 1);
+        self.waiting.push(report);
+        self.await_status();
+    }
+
+    fn sight(&mut self, sight: Sight) -> Option<End> {
+        let now = self.parts.clock.now();
+        match sight {
+            Sight::Pod(pod) if pod.uid != self.parts.pod.uid => Some(End::Gone),
+            Sight::Pod(pod) => {
+                let findings = self.parts.ledger.observe(*pod, now);
+                self.tell(findings, now);
+                self.observed(now)
+            }
+            Sight::Watching(is_watching) => {
+                self.parts.ledger.watching(is_watching, now);
+                None
+            }
+            Sight::Gone => Some(End::Gone),
+        }
+    }
+
+    /// A new observation is in the ledger: hands on what it says of containers and plan.
+    fn observed(&mut self, now: Duration) -> Option<End> {
+        let pod = self.parts.ledger.observed()?;
+        if pod.is_over {
+            return Some(End::Done);
+        }
+        if pod.waits_only_for(SIDECAR_CONTAINER) && !self.parts.is_native {
+            return Some(End::Done);
+        }
+        if pod.node_kind.as_deref() == Some(NODE_KIND_ORDINARY) {
+            return Some(End::StandBy);
+        }
+        self.parts.fleet.see(neighbours(pod, now, self.parts.clock.wall()));
+        let text = PlanText { writes: None, ..pod.plan.clone() };
+        if text != self.parts.plan_text && text != self.refused_plan {
+            self.replan(text);
+        }
+        self.await_status();
+        None
+    }
+
+    /// A live edit of the Pod's annotations.
+    fn replan(&mut self, text: PlanText) {
+        match Plan::parse(text.probes.as_deref(), text.policies.as_deref()) {
+            Ok(plan) => {
+                tracing::info!(probes = plan.probes.len(), "the plan was edited");
+                self.states.retain(|id, _| plan.probes.iter().any(|planned| planned.id == *id));
+                self.waiting.retain(|report| self.states.contains_key(&report.id));
+                self.parts.ledger.replan(plan.clone());
+                self.parts.fleet.apply(&plan, &self.states);
+                self.parts.plan_text = text;
+                self.refused_plan = PlanText::default();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the plan was edited to one that cannot be used; the one before goes on");
+                self.refused_plan = text;
+            }
+        }
+    }
+
+    fn restart(&mut self, id: &ProbeId) -> Option<End> {
+        tracing::error!(
+            container = id.container,
+            probe = id.name,
+            "a probe's task ended by a fault; it is started again"
+        );
+        self.parts.fleet.apply(&self.parts.ledger.plan().clone(), &self.states);
+        None
+    }
+
+    /// Some things only the Pod's status tells: a startupProbe that passed, and, where the Pod may end and this
+    /// container would hold it, the end of the others. They run as long as all their probes succeed.
+    fn await_status(&mut self) {
+        let may_end = self.parts.ledger.observed().is_none_or(Observed::may_end);
+        let is_down = self.states.values().any(|(state, _)| *state != ProbeState::Succeeded);
+        let awaited = self.parts.fleet.is_held() || (may_end && is_down && !self.parts.is_native);
+        self.parts.ledger.await_status(awaited, self.parts.clock.now());
+    }
+
+    /// After SIGTERM. As a plain container the Pod is ending and is not written to again; a native sidecar is stopped after its
+    /// neighbours, and what they settled on last is still written.
+    async fn flush(&mut self) {
+        self.parts.fleet.stop();
+        if !self.parts.is_native {
+            return;
+        }
+        while let Ok(report) = self.parts.reports.try_recv() {
+            self.report(report);
+        }
+        let write = async {
+            while !self.parts.ledger.is_settled() {
+                self.step();
+                if self.in_flight.is_none() {
+                    return;
+                }
+                let (api, answer) = land(&mut self.in_flight).await;
+                if self.answered(api, answer).is_some() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FLUSH, write).await;
+    }
+
+    fn idle_at(&self) -> Option<Duration> {
+        self.api.as_ref().filter(|api| api.is_connected()).map(|_| self.last_call + IDLE)
+    }
+
+    /// An idle connection costs the API server memory.
+    fn give_back(&mut self) {
+        if self.idle_at().is_some_and(|at| at <= self.parts.clock.now())
+            && let Some(api) = &mut self.api
+        {
+            api.close();
+        }
+    }
+
+    fn tell_written(&mut self, now: Duration) {
+        let took = now.saturating_sub(self.sent_at);
+        for report in std::mem::take(&mut self.riding) {
+            self.parts.stats.marked(now.saturating_sub(report.at));
+            told::transition(&report, &self.wrote, took);
+        }
+        if self.repeat.over("api") {
+            tracing::info!("the API server takes marks again");
+        }
+    }
+
+    fn tell_trouble(&mut self, error: &str, wait: Duration, now: Duration) {
+        add(&self.parts.stats.failures, 1);
+        if let Some(left_out) = self.repeat.may("api", now) {
+            let (waiting, tries) = (self.waiting.len(), self.parts.ledger.tries());
+            tracing::warn!(error, waiting, tries, next_try = ?wait, left_out, "marks are not written yet");
+        }
+    }
+
+    fn tell(&mut self, findings: Vec<Finding>, now: Duration) {
+        for finding in findings {
+            told::finding(&finding, &mut self.repeat, now);
+            if let Finding::War(_) = finding {
+                self.parts.stats.war.store(1, Relaxed);
+            }
+        }
+        let (stats, counts) = (&self.parts.stats, self.parts.ledger.counts());
+        stats.overwrites.store(counts.overwrites, Relaxed);
+        stats.heals.store(counts.heals, Relaxed);
+        stats.refused.store(self.parts.ledger.refused_count() as u64, Relaxed);
+        if !self.parts.ledger.is_war() {
+            stats.war.store(0, Relaxed);
+        }
+    }
+}
+
+/// Waits for the request under way; for ever where there is none.
+async fn land(flight: &mut Option<Flight>) -> (Api, Result<Answer, ApiError>) {
+    match flight {
+        Some(flight) => flight.await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

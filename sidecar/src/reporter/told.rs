@@ -1,0 +1,76 @@
+//! Lines that the reporter logs. Messages are constant, everything else is a field; no header, token or body is among them.
+
+use crate::desired::{Unit, Want};
+use crate::ledger::Finding;
+use crate::patch::Patch;
+use crate::repeat::Repeat;
+use crate::worker::Report;
+use probelet_protocol::limit::cut_message;
+use std::time::Duration;
+
+/// One transition, with what was written for it; `wrote` is empty where nothing was to be written.
+pub(super) fn transition(report: &Report, wrote: &str, took: Duration) {
+    let verdict = &report.verdict;
+    tracing::info!(
+        container = report.id.container,
+        probe = report.id.name,
+        handler = report.handler,
+        from = report.from.map_or("none", |state| state.word()),
+        to = verdict.state.word(),
+        reason = verdict.reason,
+        run = verdict.run,
+        latency = ?report.latency,
+        message = cut_message(&verdict.message),
+        wrote = if wrote.is_empty() { "nothing" } else { wrote },
+        patch = ?if wrote.is_empty() { Duration::ZERO } else { took },
+        "transition"
+    );
+}
+
+/// New words for the same state.
+pub(super) fn message(report: &Report) {
+    let (id, verdict) = (&report.id, &report.verdict);
+    let (state, message) = (verdict.state.word(), cut_message(&verdict.message));
+    tracing::debug!(container = id.container, probe = id.name, state, message, "new message");
+}
+
+pub(super) fn finding(finding: &Finding, repeat: &mut Repeat, now: Duration) {
+    match finding {
+        Finding::Overwritten(units) => {
+            if let Some(left_out) = repeat.may("overwritten", now) {
+                let lost = units.iter().map(name).collect::<Vec<_>>().join(" ");
+                tracing::warn!(lost, left_out, "marks were overwritten by someone else; they are put back");
+            }
+        }
+        Finding::War(gap) => tracing::warn!(
+            next_heal = ?gap,
+            "marks are overwritten again and again, by the virtual node's provider most likely; they are put back ever more \
+             rarely. Installing the shield ends this"
+        ),
+        Finding::Refused(unit, error) => {
+            tracing::error!(
+                mark = name(unit),
+                error,
+                "the API server refuses this mark; the others are written without it"
+            );
+        }
+    }
+}
+
+/// What a patch changes: `condition:T=True label:up=yes -label:down`.
+pub(super) fn units(patch: &Patch) -> String {
+    let word = |(unit, change): (&Unit, &crate::patch::Change)| match &change.want {
+        Want::Condition(condition) => format!("{}={}", name(unit), condition.status),
+        Want::Text(value) => format!("{}={value}", name(unit)),
+        Want::Absent => format!("-{}", name(unit)),
+    };
+    patch.changes.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn name(unit: &Unit) -> String {
+    match unit {
+        Unit::Condition(name) => format!("condition:{name}"),
+        Unit::Label(name) => format!("label:{name}"),
+        Unit::Annotation(name) => format!("annotation:{name}"),
+    }
+}
