@@ -11,6 +11,9 @@ use tokio::time::Instant;
 /// How long the API server may take to act by a policy that it has stored.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What the rendered files are for.
+const NAMESPACE: &str = "probelet-system";
+
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io";
 
 /// One document of a rendered file.
@@ -43,6 +46,7 @@ impl Document {
     fn path(&self) -> Option<String> {
         let version = if self.yaml.contains("admissionregistration.k8s.io/v1beta1") { "v1beta1" } else { "v1" };
         let collection = match self.kind.as_str() {
+            "Role" => format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles"),
             "ClusterRole" => "/apis/rbac.authorization.k8s.io/v1/clusterroles".to_owned(),
             "CustomResourceDefinition" => "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(),
             "ValidatingAdmissionPolicy" => format!("{ADMISSION}/{version}/validatingadmissionpolicies"),
@@ -60,6 +64,11 @@ impl Document {
         self.kind == kind
     }
 
+    /// Whether it has this name.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     /// As the API server would store it.
     pub(crate) async fn as_json(&self, admin: &Client) -> Result<Value> {
         let path = self.path().with_context(|| format!("no test needs a {}", self.kind))?;
@@ -72,7 +81,7 @@ impl Document {
     /// kinds, what is there already may be somebody else's.
     async fn install(&self, admin: &Client) -> Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
-        if self.is("MutatingWebhookConfiguration") {
+        if ["MutatingWebhookConfiguration", "Role"].contains(&self.kind.as_str()) {
             return Ok(());
         }
         let yaml = self.adoptable();

@@ -9,6 +9,7 @@ mod field;
 mod hook;
 mod identity;
 mod install;
+mod own;
 mod request;
 mod shield;
 mod stage;
