@@ -1,10 +1,12 @@
 //! Probelet's webhook: admission (inject, validate, bind), its own certificates, and the cold path that is nobody's hot path.
 
 pub mod admission;
+pub mod binding;
 pub mod certificate;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod controller;
 pub mod flag;
 pub mod health;
 pub mod image;
@@ -32,4 +34,6 @@ pub mod settings;
 pub mod skip;
 pub mod store;
 pub mod syntax;
+pub mod validate;
+mod view;
 pub mod warning;

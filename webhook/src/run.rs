@@ -7,9 +7,13 @@ use crate::certificate::tls::{Served, server_config};
 use crate::certificate::{CertificateError, PEM_BYTES, parse_certificates};
 use crate::client::{ClientError, connect};
 use crate::cluster::Cluster;
+use crate::controller::{self, Context};
 use crate::health::{Gate, Health};
+use crate::lease::Term;
+use crate::lease::elect::Candidate;
 use crate::log::Verbosity;
 use crate::metric::Metrics;
+use crate::route::{self, Admission};
 use crate::server::{BindError, Limits, Phase, Server};
 use crate::settings::file::Live;
 use crate::settings::{Settings, SettingsError, reload};
@@ -23,6 +27,7 @@ use std::time::SystemTime;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 /// Why the process cannot start.
@@ -103,6 +108,8 @@ pub async fn run(settings: Settings, verbosity: Verbosity) -> Result<(), RunErro
     tokio::spawn(follow_level(parts.live.clone(), verbosity));
     let (phase_out, phase) = watch::channel(Phase::Open);
     let admission = tokio::spawn(https.serve(parts.admission(), phase.clone()));
+    let (stop_out, stop) = watch::channel(false);
+    let election = parts.start_controllers(stop);
     let (admin_out, admin_phase) = watch::channel(Phase::Open);
     let admin = tokio::spawn(http.serve(parts.admin(), admin_phase));
     info!(listen = %parts.settings.listen, workers = %parts.live.borrow().workers, "started");
@@ -114,9 +121,12 @@ pub async fn run(settings: Settings, verbosity: Verbosity) -> Result<(), RunErro
     let drain = parts.settings.drain;
     info!(drain = %humantime::format_duration(drain), "stopping");
     parts.health.gate("process").wait("stopping");
+    // Another replica takes over at once; controllers have nothing to wait for.
+    stop_out.send_replace(true);
     tokio::time::sleep(drain).await;
     phase_out.send_replace(Phase::Closing);
     let _ = admission.await;
+    let _ = election.await;
     admin_out.send_replace(Phase::Closing);
     let _ = admin.await;
     info!("stopped");
@@ -166,6 +176,32 @@ impl Parts {
         tokio::spawn(follow_installed(installed, self.health.gate("registration")));
     }
 
+    /// Elects a leader, whose controllers run. The handle ends when the Lease has been given back.
+    fn start_controllers(&self, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        let context = Context {
+            client: self.client.clone(),
+            settings: self.settings.clone(),
+            live: self.live.clone(),
+            store: self.store.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
+        if !self.settings.leader_elect {
+            let (leads_out, leads) = watch::channel(true);
+            let running = tokio::spawn(controller::run(context, Term::forever(), leads));
+            return tokio::spawn(async move {
+                let mut stop = stop;
+                let _ = stop.wait_for(|stop| *stop).await;
+                leads_out.send_replace(false);
+                running.abort();
+            });
+        }
+        let (leads_out, leads) = watch::channel(false);
+        let settings = &self.settings;
+        let candidate = Candidate::new(self.client.clone(), &settings.namespace, &settings.lease, leads_out);
+        tokio::spawn(controller::run(context, candidate.term(), leads));
+        tokio::spawn(candidate.run(stop))
+    }
+
     fn admin(&self) -> Router {
         let metrics = Arc::clone(&self.metrics);
         let text = async move || ([("content-type", "application/openmetrics-text; version=1.0.0")], metrics.text());
@@ -173,7 +209,8 @@ impl Parts {
     }
 
     fn admission(&self) -> Router {
-        Router::new()
+        let (cluster, metrics) = (Arc::clone(self.store.cluster()), Arc::clone(&self.metrics));
+        route::router(Admission { cluster, live: self.live.clone(), metrics })
     }
 }
 

@@ -7,19 +7,21 @@ use crate::health::Gate;
 use crate::metric::Metrics;
 use crate::settings::file::Live;
 use futures_util::StreamExt;
-use kube::api::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, info, warn};
 
+pub mod history;
 mod kind;
-pub use kind::{LimitRanges, Markers, Namespaces, Nodes};
+use history::History;
+pub use kind::{LimitRanges, MarkerView, Markers, Namespaces, Nodes};
 
 /// Changes that wait for a controller; one that falls further behind lists anew.
 const BACKLOG: usize = 8192;
@@ -45,6 +47,8 @@ pub struct Store {
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     changes: broadcast::Sender<Change>,
+    history: Arc<History>,
+    nodes: Arc<AtomicUsize>,
     waiting: Arc<Waiting>,
 }
 
@@ -83,7 +87,15 @@ impl Store {
     pub fn new(client: Client, cluster: Arc<Cluster>, metrics: Arc<Metrics>, gate: Gate) -> Self {
         let kinds = Mutex::new([Namespaces::NAME, Markers::NAME, Nodes::NAME, LimitRanges::NAME].into());
         let (changes, _) = broadcast::channel(BACKLOG);
-        Self { client, cluster, metrics, changes, waiting: Arc::new(Waiting { kinds, gate }) }
+        Self {
+            client,
+            cluster,
+            metrics,
+            changes,
+            history: Arc::default(),
+            nodes: Arc::default(),
+            waiting: Arc::new(Waiting { kinds, gate }),
+        }
     }
 
     /// What changes from now on.
@@ -96,10 +108,20 @@ impl Store {
         &self.cluster
     }
 
+    /// What markers were before, and their status.
+    pub fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
     /// Starts all watches; they run until the process ends.
     pub fn spawn(&self, live: watch::Receiver<Live>) {
         tokio::spawn(self.clone().follow(Namespaces));
-        tokio::spawn(self.clone().follow(Markers));
+        tokio::spawn(self.clone().follow(Markers::new(Arc::clone(&self.history))));
         tokio::spawn(self.clone().follow(LimitRanges));
         tokio::spawn(self.clone().follow_nodes(live));
     }
@@ -109,7 +131,7 @@ impl Store {
         loop {
             let rules: VirtualNodes = live.borrow_and_update().config.virtual_nodes.clone();
             tokio::select! {
-                () = self.clone().follow(Nodes::new(rules.clone())) => return,
+                () = self.clone().follow(Nodes::new(rules.clone(), Arc::clone(&self.nodes))) => return,
                 changed = live.wait_for(|live| live.config.virtual_nodes != rules) => {
                     if changed.is_err() {
                         return;
@@ -176,12 +198,6 @@ impl Store {
 
 fn key(object: &impl ResourceExt) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-/// PodProbeMarker for kube's untyped requests.
-pub fn marker_resource() -> ApiResource {
-    use probelet_protocol::marker::{GROUP, KIND, PLURAL, VERSION};
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, KIND), PLURAL)
 }
 
 // === impl Waiting ===

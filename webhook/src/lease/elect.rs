@@ -65,10 +65,7 @@ impl Candidate {
             let end = self.term().until().map_or(RENEWAL, |until| until.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = tokio::time::sleep(RENEWAL.min(end.max(Duration::from_millis(50)))) => {}
-                stopped = stop.wait_for(|stop| *stop) => {
-                    drop(stopped);
-                    return self.release().await;
-                }
+                () = stopped(&mut stop) => return self.release().await,
             }
         }
     }
@@ -147,6 +144,11 @@ impl Candidate {
             warn!(lease = %self.name, %error, "Lease not given back");
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without a sender nobody will ever say so, and the process ends.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn record(lease: &Lease) -> Record {

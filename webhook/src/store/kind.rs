@@ -1,29 +1,35 @@
 //! What of each kind of object is needed, and where in the index it goes.
 
-use super::{Change, Kind, marker_resource};
-use crate::cluster::Cluster;
+use super::history::History;
+use super::{Change, Kind};
+use crate::cluster::{Cluster, Marker};
 use crate::config::VirtualNodes;
 use crate::limit_range::LimitRangeItem;
 use crate::node::{NodeShape, Taint};
-use k8s_openapi::NamespaceResourceScope;
+use crate::view::kind;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client, Resource, ResourceExt};
-use probelet_protocol::marker::PodProbeMarkerSpec;
+use kube::{Api, Client, ResourceExt};
+use probelet_protocol::marker::{GROUP, KIND, PLURAL, PodProbeMarkerSpec, PodProbeMarkerStatus, VERSION};
 use serde::Deserialize;
-use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::warn;
 
 /// Namespaces: their labels.
 pub struct Namespaces;
 /// PodProbeMarkers, whole.
-pub struct Markers;
+pub struct Markers {
+    history: Arc<History>,
+}
 /// LimitRanges, whole.
 pub struct LimitRanges;
 /// Nodes: their labels and taints.
 pub struct Nodes {
     rules: VirtualNodes,
+    count: Arc<AtomicUsize>,
 }
 
 /// A node without its images, addresses and conditions, which are most of it.
@@ -46,6 +52,8 @@ pub struct MarkerView {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: serde_json::Value,
+    #[serde(default)]
+    status: serde_json::Value,
 }
 
 // === impl Namespaces ===
@@ -78,6 +86,13 @@ impl Kind for Namespaces {
 
 // === impl Markers ===
 
+impl Markers {
+    /// `history` is told what each marker was before.
+    pub fn new(history: Arc<History>) -> Self {
+        Self { history }
+    }
+}
+
 impl Kind for Markers {
     type Object = MarkerView;
     const NAME: &'static str = "podprobemarkers";
@@ -91,50 +106,39 @@ impl Kind for Markers {
         let (namespace, name) = (object.namespace()?, object.name_any());
         let generation = object.metadata.generation.unwrap_or_default();
         let annotations = object.metadata.annotations.unwrap_or_default();
+        let status = serde_json::from_value::<PodProbeMarkerStatus>(object.status).ok();
+        self.history.set_status(&namespace, &name, status);
+        let before = marker(cluster, &namespace, &name);
         match serde_json::from_value::<PodProbeMarkerSpec>(object.spec) {
-            Ok(spec) => cluster.set_marker(&namespace, &name, generation, spec, &annotations),
+            Ok(spec) => {
+                if let Some(selector) = before.as_ref().and_then(|before| before.spec.selector.clone())
+                    && spec.selector.as_ref() != Some(&selector)
+                {
+                    self.history.deselected(&namespace, &name, selector);
+                }
+                cluster.set_marker(&namespace, &name, generation, spec, &annotations);
+            }
             Err(error) => {
                 warn!(namespace, name, %error, "a PodProbeMarker that cannot be read is left out");
                 cluster.remove_marker(&namespace, &name);
             }
         }
-        Some(Change::Marker { namespace, name })
+        // Its status changes by our own hand; Pods have nothing to do with it.
+        (before != marker(cluster, &namespace, &name)).then_some(Change::Marker { namespace, name })
     }
 
     fn remove(&self, namespace: &str, name: &str, cluster: &Cluster) -> Option<Change> {
         cluster.remove_marker(namespace, name);
+        self.history.forget(namespace, name);
         Some(Change::Marker { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 }
 
-impl Resource for MarkerView {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        marker_resource().kind.into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        marker_resource().group.into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        marker_resource().version.into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        marker_resource().plural.into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
+fn marker(cluster: &Cluster, namespace: &str, name: &str) -> Option<Arc<Marker>> {
+    cluster.namespace(namespace)?.markers.get(name).cloned()
 }
+
+kind!(MarkerView, NamespaceResourceScope, GROUP, VERSION, KIND, PLURAL);
 
 // === impl LimitRanges ===
 
@@ -168,9 +172,10 @@ impl Kind for LimitRanges {
 // === impl Nodes ===
 
 impl Nodes {
-    /// Judged by these rules.
-    pub fn new(rules: VirtualNodes) -> Self {
-        Self { rules }
+    /// Judged by these rules, and counted.
+    pub fn new(rules: VirtualNodes, count: Arc<AtomicUsize>) -> Self {
+        count.store(0, Ordering::Relaxed);
+        Self { rules, count }
     }
 }
 
@@ -186,6 +191,9 @@ impl Kind for Nodes {
 
     fn set(&self, object: Self::Object, cluster: &Cluster) -> Option<Change> {
         let name = object.name_any();
+        if cluster.node_kind(&name).is_none() || self.count.load(Ordering::Relaxed) == 0 {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
         let taints = object.spec.taints.unwrap_or_default();
         let shape = NodeShape { labels: object.metadata.labels.unwrap_or_default(), taints };
         cluster.set_node(&name, self.rules.kind(&shape), shape);
@@ -194,35 +202,9 @@ impl Kind for Nodes {
 
     fn remove(&self, _: &str, name: &str, cluster: &Cluster) -> Option<Change> {
         cluster.remove_node(name);
+        let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
         None
     }
 }
 
-impl Resource for NodeView {
-    type DynamicType = ();
-    type Scope = k8s_openapi::ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Node".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "nodes".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+kind!(NodeView, ClusterResourceScope, "", "v1", "Node", "nodes");
