@@ -36,4 +36,5 @@ pub mod threshold;
 pub mod timing;
 pub mod track;
 pub mod verdict;
+pub mod watch;
 pub mod worker;

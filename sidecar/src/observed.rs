@@ -6,7 +6,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// One observation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "raw::Pod")]
 pub struct Observed {
     /// The Pod's UID.
     pub uid: String,
@@ -87,7 +88,7 @@ impl Observed {
     /// # Errors
     /// The JSON is not a Pod's.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice::<raw::Pod>(json).map(Into::into)
+        serde_json::from_slice(json)
     }
 
     /// Whether a unit is as wanted.
@@ -135,7 +136,7 @@ mod raw {
     use serde::de::IgnoredAny;
 
     #[derive(Deserialize)]
-    pub(super) struct Pod {
+    pub(in crate::observed) struct Pod {
         metadata: Metadata,
         #[serde(default)]
         spec: Spec,

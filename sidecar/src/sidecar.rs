@@ -11,7 +11,9 @@ use crate::random::Random;
 use crate::reporter::{End, Parts, Reporter};
 use crate::restart::{SHARED_MEMORY, Trace};
 use crate::stats::Stats;
+use crate::watch::Watch;
 use probelet_protocol::name::NODE_KIND_ORDINARY;
+use probelet_protocol::setting::Observation;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -19,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -77,10 +80,15 @@ async fn mark(config: Config, trace: &Trace, stop: impl Future<Output = ()>) -> 
         "probelet starts"
     );
     let (reports, reports_in) = mpsc::channel(REPORTS);
-    let (_sights, sights_in) = mpsc::channel(1);
+    let (sights, sights_in) = mpsc::channel(1);
     let (_hurry, hurry_in) = watch::channel((0, String::new()));
     let stats = Arc::new(Stats::default());
-    let api = Api::try_new(config.api, config.token_dir, VERSION)?;
+    let api = Api::try_new(config.api.clone(), config.token_dir.clone(), VERSION)?;
+    let mut tasks = JoinSet::new();
+    if config.observe == Observation::Watch {
+        let api = Api::try_new(config.api, config.token_dir, VERSION)?;
+        tasks.spawn(Watch::new(api, config.pod.clone(), sights, random.fork()).run(clock));
+    }
     let settings =
         LedgerSettings { uid: config.pod.uid.clone(), marks: config.marks, look: config.look, observe_first };
     let target = Target {

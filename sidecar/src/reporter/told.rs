@@ -20,7 +20,7 @@ pub(super) fn transition(report: &Report, wrote: &str, took: Duration) {
         reason = verdict.reason,
         run = verdict.run,
         latency = ?report.latency,
-        message = cut_message(&verdict.message),
+        output = cut_message(&verdict.message),
         wrote = if wrote.is_empty() { "nothing" } else { wrote },
         patch = ?if wrote.is_empty() { Duration::ZERO } else { took },
         "transition"
@@ -30,8 +30,8 @@ pub(super) fn transition(report: &Report, wrote: &str, took: Duration) {
 /// New words for the same state.
 pub(super) fn message(report: &Report) {
     let (id, verdict) = (&report.id, &report.verdict);
-    let (state, message) = (verdict.state.word(), cut_message(&verdict.message));
-    tracing::debug!(container = id.container, probe = id.name, state, message, "new message");
+    let (state, output) = (verdict.state.word(), cut_message(&verdict.message));
+    tracing::debug!(container = id.container, probe = id.name, state, output, "new message");
 }
 
 pub(super) fn finding(finding: &Finding, repeat: &mut Repeat, now: Duration) {
