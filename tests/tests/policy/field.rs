@@ -1,7 +1,7 @@
 //! Every field of the newest PodStatus, one by one. The struct literal has no `..`: a field that a newer k8s-openapi
 //! brings stops this file from compiling until it is attacked here too.
 
-use crate::request::Change;
+use crate::request::{self, Change};
 use crate::stage::{Stage, Who};
 use anyhow::Result;
 use k8s_openapi::api::core::v1::PodStatus;
@@ -85,4 +85,24 @@ fn policies_name_the_native_conditions_of_the_protocol() {
         let text = std::fs::read_to_string(&path).expect("rendered file");
         assert!(text.contains(&list), "{file}: helper probelet.nativeConditions must be [{list}]");
     }
+}
+
+/// The API server's own type check, where a controller manager runs it: a warning is a rule that may not do what it says.
+#[tokio::test]
+async fn policies_type_check_without_a_warning() -> Result<()> {
+    let stage = Stage::new(false).await?;
+    let path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let list = request::read(&stage.admin, path).await?.body;
+    let ours: Vec<_> = list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|policy| policy["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("probelet-")))
+        .collect();
+    assert_eq!(ours.len(), 5);
+    for policy in ours {
+        let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
+        assert!(warnings.is_null(), "{}: {warnings}", policy["metadata"]["name"]);
+    }
+    stage.end().await
 }
