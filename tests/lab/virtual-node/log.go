@@ -5,8 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	vklog "github.com/virtual-kubelet/virtual-kubelet/log"
+	"google.golang.org/grpc/grpclog"
 	"k8s.io/klog/v2"
 )
 
@@ -16,10 +18,20 @@ func newLog(out io.Writer, node string, verbose bool) *slog.Logger {
 	if verbose {
 		level = slog.LevelDebug
 	}
-	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})).With("node", node)
+	log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level, ReplaceAttr: plainErrors})).With("node", node)
+	// Its failures come back as errors of the calls.
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	klog.SetSlogLogger(log.With("from", "client-go"))
 	vklog.L = libraryLog{log.With("from", "virtual-kubelet")}
 	return log
+}
+
+// plainErrors keeps an error's message only: the library's errors print a stack of many lines.
+func plainErrors(_ []string, attr slog.Attr) slog.Attr {
+	if err, ok := attr.Value.Any().(error); ok {
+		attr.Value = slog.StringValue(strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return attr
 }
 
 // libraryLog lets the library write through slog.

@@ -2,6 +2,7 @@ package pod
 
 import (
 	"context"
+	"time"
 
 	v1 "k8s.io/api/core/v1"
 
@@ -30,81 +31,95 @@ func readyOf(conditions []v1.PodCondition) string {
 	return ""
 }
 
+// probes are the probes of one run of a container. What they need is fixed at its start, since they
+// run beside the Pod's own goroutine.
+type probes struct {
+	r       *Runner
+	ctx     context.Context
+	spec    *v1.Container
+	target  probe.Target
+	started time.Time
+}
+
 // startHealth begins the probes of a container that has just started: the startup probe first,
 // readiness and liveness when it has passed.
 func (r *Runner) startHealth(c *container, s *v1.Container) {
 	ctx, cancel := context.WithCancel(r.work)
 	c.endHealth = cancel
+	p := &probes{
+		r: r, ctx: ctx, spec: s, started: c.current.StartedAt,
+		target: probe.Target{PodIP: r.sandbox.ips[0], Container: s, Exec: r.execIn(c.current.ID)},
+	}
 	if s.StartupProbe == nil {
-		r.passStartup(ctx, c, s)
+		p.passStartup()
 		return
 	}
-	r.setHealth(s.Name, health{})
-	r.runProbe(ctx, c, s, "Startup", s.StartupProbe, func(ok bool, message string) {
-		if ok {
-			if !r.isStarted(s.Name) {
-				r.passStartup(ctx, c, s)
-			}
+	p.set(health{})
+	limited, end := context.WithCancel(ctx)
+	p.run(limited, "Startup", s.StartupProbe, func(ok bool) {
+		if !ok {
+			p.condemn(startupFailed)
 			return
 		}
-		r.condemn(ctx, s.Name, startupFailed)
-	}, func() bool { return r.isStarted(s.Name) })
+		end()
+		p.passStartup()
+	})
 }
 
-func (r *Runner) passStartup(ctx context.Context, c *container, s *v1.Container) {
-	r.setHealth(s.Name, health{started: true, ready: s.ReadinessProbe == nil})
-	if s.ReadinessProbe != nil {
-		r.runProbe(ctx, c, s, "Readiness", s.ReadinessProbe, func(ok bool, _ string) {
-			if ctx.Err() == nil {
-				r.setHealth(s.Name, health{started: true, ready: ok})
-			}
-		}, nil)
+func (p *probes) passStartup() {
+	p.set(health{started: true, ready: p.spec.ReadinessProbe == nil})
+	if p.spec.ReadinessProbe != nil {
+		p.run(p.ctx, "Readiness", p.spec.ReadinessProbe, func(ok bool) {
+			p.set(health{started: true, ready: ok})
+		})
 	}
-	if s.LivenessProbe != nil {
-		r.runProbe(ctx, c, s, "Liveness", s.LivenessProbe, func(ok bool, _ string) {
+	if p.spec.LivenessProbe != nil {
+		p.run(p.ctx, "Liveness", p.spec.LivenessProbe, func(ok bool) {
 			if !ok {
-				r.condemn(ctx, s.Name, livenessFailed)
+				p.condemn(livenessFailed)
 			}
-		}, nil)
+		})
 	}
-	r.Wake()
 }
 
-// runProbe starts a worker; until, where given, ends it when it says so.
-func (r *Runner) runProbe(ctx context.Context, c *container, s *v1.Container, kind string, p *v1.Probe, report func(bool, string), until func() bool) {
-	ctx, cancel := context.WithCancel(ctx)
+func (p *probes) run(ctx context.Context, kind string, spec *v1.Probe, report func(bool)) {
 	worker := probe.Worker{
-		Spec:    p,
-		Target:  probe.Target{PodIP: r.sandbox.ips[0], Container: s, Exec: r.execIn(c.current.ID)},
-		Started: c.current.StartedAt,
-		Report: func(ok bool, message string) {
-			report(ok, message)
-			if until != nil && until() {
-				cancel()
-			}
-		},
+		Spec: spec, Target: p.target, Started: p.started,
+		Report: func(ok bool, _ string) { report(ok) },
 		Failed: func(message string) {
-			r.event(v1.EventTypeWarning, "Unhealthy", "%s probe failed: %s", kind, message)
+			p.r.event(v1.EventTypeWarning, "Unhealthy", "%s probe failed: %s", kind, message)
 		},
 	}
-	go func() {
-		defer cancel()
-		worker.Run(ctx)
-	}()
+	go worker.Run(ctx)
 }
 
-func (r *Runner) condemn(ctx context.Context, name, why string) {
-	if ctx.Err() != nil {
+// set records what a probe found, unless the run has ended meanwhile. A verdict of death stays.
+func (p *probes) set(h health) {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	if p.ctx.Err() != nil {
 		return
 	}
-	r.mu.Lock()
-	if h := r.health[name]; h != nil {
-		h.dead = why
+	before := p.r.health[p.spec.Name]
+	if before != nil {
+		h.dead = before.dead
 	}
-	r.mu.Unlock()
-	r.Wake()
+	if before == nil || *before != h {
+		p.r.health[p.spec.Name] = &h
+		p.r.Wake()
+	}
 }
 
+func (p *probes) condemn(why string) {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	if h := p.r.health[p.spec.Name]; h != nil && p.ctx.Err() == nil {
+		h.dead = why
+		p.r.Wake()
+	}
+}
+
+// stopHealth ends the probes of a run and forgets what they found.
 func (r *Runner) stopHealth(c *container) {
 	if c.endHealth != nil {
 		c.endHealth()
@@ -113,16 +128,6 @@ func (r *Runner) stopHealth(c *container) {
 	r.mu.Lock()
 	delete(r.health, c.name)
 	r.mu.Unlock()
-}
-
-func (r *Runner) setHealth(name string, h health) {
-	r.mu.Lock()
-	before := r.health[name]
-	r.health[name] = &h
-	r.mu.Unlock()
-	if before == nil || *before != h {
-		r.Wake()
-	}
 }
 
 func (r *Runner) isStarted(name string) bool {
