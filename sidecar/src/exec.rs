@@ -5,14 +5,20 @@
 //! failure and its message standard error; a timeout is failure. A command that cannot be started is no result at all:
 //! container runtimes answer with an error then, and kubelet and kruise-daemon throw such a run away.
 
+mod link;
+mod listener;
+
 use crate::frame::Ending;
 use crate::handler::ProbeError;
 use crate::outcome::Outcome;
 use probelet_protocol::limit::{self, cut_message};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+
+pub use listener::{Listener, listen};
 
 /// How much later than its timeout a run's answer may come: the agent kills and reaps first.
 const GRACE: Duration = Duration::from_millis(500);
@@ -51,6 +57,7 @@ pub enum ExecError {
 #[derive(Clone, Debug, Default)]
 pub struct AgentsHandle {
     asks: Option<mpsc::Sender<Ask>>,
+    refused: Arc<AtomicU64>,
 }
 
 /// One run that is asked for.
@@ -128,8 +135,13 @@ impl AgentsHandle {
         Self::default()
     }
 
-    pub(crate) fn new(asks: mpsc::Sender<Ask>) -> Self {
-        Self { asks: Some(asks) }
+    /// Connections that were refused since the start: a wrong key, a second agent of a container, garbage (threat T6).
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn new(asks: mpsc::Sender<Ask>, refused: Arc<AtomicU64>) -> Self {
+        Self { asks: Some(asks), refused }
     }
 }
 

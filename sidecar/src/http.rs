@@ -1,10 +1,10 @@
 //! httpGet probes: kubernetes/kubernetes:pkg/probe/http/http.go `DoHTTPProbe`. A fresh connection each run; written by
 //! hand rather than with hyper, which refuses paths that kubelet sends and keeps a head of any size in memory.
 
-mod request;
+pub(crate) mod request;
 mod response;
 mod tls;
-mod url;
+pub(crate) mod url;
 
 use crate::dial::{Connection, Dialer, reason};
 use crate::outcome::Outcome;
@@ -81,7 +81,7 @@ impl HttpProbe {
         if path.is_opaque() {
             return Err(HttpError::Path(text.to_owned()));
         }
-        let headers = Headers::try_new(&action.http_headers, version)?;
+        let headers = Headers::try_new(&action.http_headers, &format!("kube-probe/{version}"))?;
         Ok(Self { dialer, scheme, port, path, headers })
     }
 

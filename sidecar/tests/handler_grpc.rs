@@ -242,7 +242,7 @@ async fn raw(first: Vec<u8>, cycle: Vec<u8>) -> u16 {
             let (mut stream, _) = listener.accept().await.expect("accept");
             let (first, cycle) = (first.clone(), cycle.clone());
             tokio::spawn(async move {
-                stream.read(&mut [0; 1024]).await?;
+                let _ = stream.read(&mut [0; 1024]).await?;
                 stream.write_all(&first).await?;
                 while !cycle.is_empty() {
                     stream.write_all(&cycle).await?;

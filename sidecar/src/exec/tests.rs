@@ -39,7 +39,7 @@ async fn a_missing_agent_is_an_error_and_never_a_result() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_agent_is_an_error_shortly_after_the_timeout() {
     let (asks, mut asked) = mpsc::channel(1);
-    let probe = probe(&["true"], AgentsHandle::new(asks)).expect("probe");
+    let probe = probe(&["true"], AgentsHandle::new(asks, Arc::default())).expect("probe");
     let start = tokio::time::Instant::now();
     let (outcome, _ask) = tokio::join!(probe.run(Duration::from_secs(1)), asked.recv());
     assert_eq!(outcome.expect_err("silent").reason(), "ExecAgentSilent");

@@ -46,11 +46,11 @@ const SENSITIVE: [&str; 6] =
 // === impl Headers ===
 
 impl Headers {
-    /// Takes a probe's headers; `version` is what the default `User-Agent` ends with.
+    /// Takes a probe's headers, and the `User-Agent` for those that name none.
     ///
     /// # Errors
     /// [`HeaderError`] for the first one that cannot be sent.
-    pub(crate) fn try_new(headers: &[HttpHeader], version: &str) -> Result<Self, HeaderError> {
+    pub(crate) fn try_new(headers: &[HttpHeader], user_agent: &str) -> Result<Self, HeaderError> {
         let mut lines = Vec::with_capacity(headers.len() + 2);
         for (index, header) in headers.iter().enumerate() {
             let name = || header.name.clone();
@@ -65,8 +65,8 @@ impl Headers {
         let first = |name: &str| lines.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let host = first("Host").filter(|host| !host.is_empty());
         // An empty one removes the default.
-        let user_agent = first("User-Agent")
-            .map_or_else(|| Some(format!("kube-probe/{version}")), |own| Some(own).filter(|o| !o.is_empty()));
+        let user_agent =
+            first("User-Agent").map_or_else(|| Some(user_agent.to_owned()), |own| Some(own).filter(|o| !o.is_empty()));
         match first("Accept").as_deref() {
             None => lines.push(("Accept".into(), "*/*".into())),
             Some("") => lines.retain(|(name, _)| name != "Accept"),

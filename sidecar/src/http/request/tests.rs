@@ -4,7 +4,7 @@ use crate::http::url::Reference;
 fn headers(pairs: &[(&str, &str)]) -> Result<Headers, HeaderError> {
     let headers: Vec<_> =
         pairs.iter().map(|(name, value)| HttpHeader { name: (*name).into(), value: (*value).into() }).collect();
-    Headers::try_new(&headers, "1.2")
+    Headers::try_new(&headers, "kube-probe/1.2")
 }
 
 fn sent(pairs: &[(&str, &str)]) -> String {

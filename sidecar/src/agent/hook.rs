@@ -1,0 +1,92 @@
+//! A container's own `postStart`, run as before: kubernetes/kubernetes:pkg/kubelet/lifecycle/handlers.go.
+
+use crate::http::request::Headers;
+use crate::http::url::{Reference, Url};
+use probelet_protocol::agent::Hook;
+use probelet_protocol::probe::HttpHeader;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+/// As of Go's default transport, which kubelet's hooks use; the answer itself has no limit there either.
+const DIAL: Duration = Duration::from_secs(30);
+
+/// Runs the hook; its exit code is the hook's result.
+pub(super) fn run(hook: &Hook) -> ExitCode {
+    let result = match hook {
+        Hook::Exec(command) => return exec(command),
+        Hook::Sleep(seconds) => {
+            std::thread::sleep(Duration::from_secs(*seconds));
+            Ok(())
+        }
+        Hook::HttpGet { port, path, host, headers } => get(*port, path, host.as_deref(), headers),
+        Hook::TcpSocket => Err("cannot run handler: tcpSocket is no handler of a lifecycle hook".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("probelet-agent: the container's own postStart failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Becomes the command, so that exit code, signals and output are its own. Arguments as given: kubelet expands none of a
+/// hook's. Returns only where it cannot be started, with a shell's codes.
+fn exec(command: &[String]) -> ExitCode {
+    let [program, arguments @ ..] = command else { return ExitCode::FAILURE };
+    let error = Command::new(program).args(arguments).exec();
+    eprintln!("probelet-agent: {program}: {error}");
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+}
+
+/// Any answer is success, whatever its status. Redirects are not followed, their answer is one.
+fn get(port: u16, path: &str, host: Option<&str>, headers: &[(String, String)]) -> Result<(), String> {
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| HttpHeader { name: name.clone(), value: value.clone() }).collect();
+    let agent = concat!("kube-lifecycle/", env!("CARGO_PKG_VERSION"));
+    let headers = Headers::try_new(&headers, agent).map_err(|error| error.to_string())?;
+    let path = Reference::from_path(path);
+    let mut failed = String::from("no address");
+    for address in addresses(host, port).map_err(|error| format!("{}: {error}", host.unwrap_or_default()))? {
+        let authority = host.map_or_else(|| address.to_string(), |host| authority(host, port));
+        match ask(address, &headers, &path.on("http", authority)) {
+            Ok(()) => return Ok(()),
+            Err(error) => failed = format!("Get \"http://{address}\": {error}"),
+        }
+    }
+    Err(failed)
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn ask(address: SocketAddr, headers: &Headers, url: &Url) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, DIAL)?;
+    stream.write_all(headers.request(url).as_bytes())?;
+    let mut start = Vec::new();
+    stream.take(16 * 1024).read_to_end(&mut start)?;
+    if start.starts_with(b"HTTP/") { Ok(()) } else { Err(io::Error::other("malformed HTTP response")) }
+}
+
+/// Where the request goes: the Pod's own address as with kubelet, then loopback, for servers that listen there only.
+fn addresses(host: Option<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match host {
+        Some(host) => Ok((host, port).to_socket_addrs()?.collect()),
+        None => {
+            let own = [own_address("0.0.0.0:0", "192.0.2.1:9"), own_address("[::]:0", "[2001:db8::1]:9")];
+            let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+            Ok(own.into_iter().flatten().chain(loopback).map(|ip| SocketAddr::new(ip, port)).collect())
+        }
+    }
+}
+
+/// The address that would be sent from; a datagram socket's `connect` sends nothing.
+fn own_address(any: &str, somewhere: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect(somewhere).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}

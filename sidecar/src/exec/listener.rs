@@ -1,0 +1,176 @@
+//! The sidecar's end of all exec agents: one task that owns who is connected and which runs are awaited.
+
+use super::link::{self, Event};
+use super::{AgentsHandle, Ask};
+use crate::frame::{Ending, Frame};
+use crate::handler::ProbeError;
+use probelet_protocol::agent::SOCKET;
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// Frames that may wait for one agent: it has as many probes at most.
+const FRAMES: usize = probelet_protocol::limit::PROBES;
+/// Connections beyond one a container that may be open: agents that come back before their old connection is seen to
+/// end, and whatever else tries.
+const SPARE: usize = 8;
+
+/// Owns the socket and the connections; [`Listener::run`] is its task.
+pub struct Listener {
+    socket: UnixListener,
+    keys: BTreeMap<String, String>,
+    asked: mpsc::Receiver<Ask>,
+    events: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
+    links: BTreeMap<u64, Link>,
+    refused: Arc<AtomicU64>,
+    last_link: u64,
+    last_run: u32,
+}
+
+/// One open connection.
+struct Link {
+    frames: mpsc::Sender<Vec<u8>>,
+    /// Who it is, once it has proved that.
+    container: Option<String>,
+    awaited: BTreeMap<u32, oneshot::Sender<Result<Ending, ProbeError>>>,
+    /// User of the other end, as the kernel says; for the log.
+    uid: Option<u32>,
+}
+
+/// Opens the agents' socket in `dir`, in place of one that an earlier sidecar left. `keys` has the secret of each
+/// container with exec probes. Must be called within the runtime.
+///
+/// # Errors
+/// Where the socket cannot be opened.
+pub fn listen(dir: &Path, keys: BTreeMap<String, String>) -> io::Result<(AgentsHandle, Listener)> {
+    let path = dir.join(SOCKET);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixListener::bind(&path)?;
+    // Containers run as any user; the key is what counts.
+    fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+    let (asks, asked) = mpsc::channel(FRAMES);
+    let (sender, events) = mpsc::channel(FRAMES);
+    let refused = Arc::<AtomicU64>::default();
+    let handle = AgentsHandle::new(asks, refused.clone());
+    let (links, last_link, last_run) = (BTreeMap::new(), 0, 0);
+    Ok((handle, Listener { socket, keys, asked, events, sender, links, refused, last_link, last_run }))
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Serves until the last [`AgentsHandle`] is dropped.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, _)) => self.accept(stream),
+                    // Out of descriptors, perhaps: the next one may go better, but not at once.
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept an exec agent");
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    }
+                },
+                Some(event) = self.events.recv() => self.hear(event),
+                ask = self.asked.recv() => match ask {
+                    Some(ask) => self.ask(ask),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn accept(&mut self, stream: UnixStream) {
+        let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+        if self.links.len() >= self.keys.len() + SPARE {
+            return self.refuse(uid, "too many connections");
+        }
+        let (frames, receiver) = mpsc::channel(FRAMES);
+        self.last_link += 1;
+        self.links.insert(self.last_link, Link { frames, container: None, awaited: BTreeMap::new(), uid });
+        tokio::spawn(link::serve(stream, self.last_link, self.sender.clone(), receiver));
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Hello { link, container, key } => {
+                let uid = self.links.get(&link).and_then(|link| link.uid);
+                let is_taken = self.agent(&container).is_some();
+                let is_key = self.keys.get(&container).is_some_and(|own| is_equal(own, &key));
+                match self.links.get_mut(&link) {
+                    Some(entry) if is_key && !is_taken => {
+                        tracing::info!(container, uid, "exec agent connected");
+                        entry.container = Some(container);
+                    }
+                    _ => {
+                        // Dropping its sender closes the connection.
+                        self.links.remove(&link);
+                        self.refuse(uid, if is_key { "the container has an agent" } else { "wrong container or key" });
+                    }
+                }
+            }
+            Event::Result { link, id, ending } => {
+                // Only among its own runs: no agent answers for another's. One that nobody awaits is late.
+                let awaited = self.links.get_mut(&link).and_then(|link| link.awaited.remove(&id));
+                if let Some(awaited) = awaited {
+                    let _ = awaited.send(match ending {
+                        Ending::CannotStart(why) => Err(ProbeError::CannotStart(why)),
+                        ending => Ok(ending),
+                    });
+                }
+            }
+            Event::Closed { link, fault } => {
+                // Whoever awaits a run of it learns by the dropped sender.
+                let Some(link) = self.links.remove(&link) else { return };
+                match fault {
+                    Some(fault) => self.refuse(link.uid, &fault),
+                    None => tracing::info!(container = link.container, "exec agent gone"),
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.last_run = self.last_run.wrapping_add(1);
+        let id = self.last_run;
+        let Some(agent) = self.agent(&ask.container) else {
+            let _ = ask.answer.send(Err(ProbeError::AgentMissing(ask.container)));
+            return;
+        };
+        let timeout = u32::try_from(ask.timeout.as_millis()).unwrap_or(u32::MAX);
+        let frame = Frame::Run { id, timeout, command: ask.command.to_vec() };
+        agent.awaited.retain(|_, awaited| !awaited.is_closed());
+        // Where no more fit, the agent has not read for long; the dropped answer tells that it is silent.
+        if agent.frames.try_send(frame.encode()).is_ok() {
+            agent.awaited.insert(id, ask.answer);
+        }
+    }
+
+    fn agent(&mut self, container: &str) -> Option<&mut Link> {
+        self.links.values_mut().find(|link| link.container.as_deref() == Some(container))
+    }
+
+    /// Counts it, and says so each time that the count has doubled.
+    fn refuse(&self, uid: Option<u32>, why: &str) {
+        let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(uid, why, count, "exec agent refused");
+        }
+    }
+}
+
+/// Whether two secrets are equal, in a time that does not tell where they differ.
+fn is_equal(own: &str, other: &str) -> bool {
+    let differing = own.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    own.len() == other.len() && std::hint::black_box(differing) == 0
+}
