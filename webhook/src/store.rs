@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, info, warn};
 
@@ -25,6 +26,9 @@ pub use kind::{LimitRanges, MarkerView, Markers, Namespaces, Nodes};
 
 /// Changes that wait for a controller; one that falls further behind lists anew.
 const BACKLOG: usize = 8192;
+
+/// How soon a kind that is not served is asked for again.
+const ABSENT: Duration = Duration::from_secs(10);
 
 /// Something that a controller may have to act on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -182,6 +186,8 @@ impl Store {
                     }
                     debug!(kind = K::NAME, "the API server does not serve this kind");
                     self.waiting.done(K::NAME);
+                    // kube's own back-off starts anew with each attempt.
+                    tokio::time::sleep(ABSENT).await;
                 }
                 Err(error) => warn!(kind = K::NAME, %error, "watching"),
             }

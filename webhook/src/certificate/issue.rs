@@ -21,7 +21,7 @@ pub fn create(now: SystemTime, names: &[String], validity: Validity) -> Result<M
     Ok(Material { authorities: vec![authority], bundle, authority_key, serving, serving_chain, serving_key })
 }
 
-/// Takes one step of [`super::plan::next`]; `Keep` and `Install` change nothing.
+/// Takes one step of [`super::plan::next`]; `Keep` changes nothing.
 ///
 /// # Errors
 /// As [`create`].
@@ -35,6 +35,7 @@ pub fn renew(
     let mut renewed = material.clone();
     match step {
         Step::Keep { .. } => {}
+        Step::StartAnew => renewed = create(now, names, validity)?,
         Step::SignServing => {
             (renewed.serving_chain, renewed.serving_key, renewed.serving) =
                 serving(now, names, validity, &material.authority_key, material.newest())?;

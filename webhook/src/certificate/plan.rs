@@ -22,6 +22,8 @@ pub enum Step {
         /// When to ask again.
         until: SystemTime,
     },
+    /// Make everything: what there was has expired.
+    StartAnew,
     /// Make a CA and trust it, beside the ones before.
     AddAuthority,
     /// Sign a new serving certificate with the newest CA.
@@ -33,9 +35,12 @@ pub enum Step {
 /// The next step. `installed`: the API server's registrations carry the whole bundle.
 pub fn next(material: &Material, now: SystemTime, names: &[String], validity: Validity, installed: bool) -> Step {
     let newest = material.newest();
-    if material.serving.not_after <= now || newest.not_after <= now {
-        // Nothing is trusted any more, so nothing is lost by not waiting.
-        return if newest.not_after <= now { Step::AddAuthority } else { Step::SignServing };
+    // Where nothing is trusted any more, nothing is lost by not waiting.
+    if newest.not_after <= now {
+        return Step::StartAnew;
+    }
+    if material.serving.not_after <= now {
+        return Step::SignServing;
     }
     if newest.age(now) >= RENEW_AUTHORITY {
         return Step::AddAuthority;
