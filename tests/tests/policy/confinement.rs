@@ -366,3 +366,30 @@ async fn the_longest_list_can_be_evaluated() -> Result<()> {
     assert_eq!(answer.code, 200, "{}", answer.message());
     stage.end().await
 }
+
+/// Who set what is the record that an audit reads.
+#[tokio::test]
+async fn a_pod_cannot_rewrite_the_record_of_who_set_what() -> Result<()> {
+    let stage = Stage::new(false).await?;
+    stage.confined().await?;
+    let eve = json!([{"manager": "eve", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:metadata": {"f:labels": {"f:app": {}}}}, "time": "2026-01-01T00:00:00Z"}]);
+    for forged in [json!([{}]), json!([]), Value::Null, eve] {
+        let target = stage.pod().await?;
+        let before = owners(&stage.stored(&target).await?);
+        let metadata = json!({"managedFields": forged, "labels": {"game.io/healthy": "false"}});
+        let answer = stage.change(&target, Pod, &Merge(json!({"metadata": metadata}))).await?;
+        assert_eq!(answer.code, 200, "the API server ignores it: {}", answer.message());
+        let after = owners(&stage.stored(&target).await?);
+        assert_eq!(before, ["unknown"]);
+        assert_eq!(after, ["unknown"], "whoever set the label app is still on record");
+    }
+    stage.end().await
+}
+
+/// Who is on record for the label `app`.
+fn owners(pod: &Value) -> Vec<String> {
+    let entries = pod["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let owns = |entry: &&Value| !entry["fieldsV1"]["f:metadata"]["f:labels"]["f:app"].is_null();
+    entries.filter(owns).filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect()
+}

@@ -13,14 +13,14 @@ const NAME: &str = "probelet-webhook";
 
 /// What the rendered roles give, one rule a line. A line more is a right more: say why in the chart, then here.
 const RIGHTS: &str = "\
-ClusterRole pods: get list watch patch
-ClusterRole namespaces nodes: get list watch
-ClusterRole limitranges: get list watch
-ClusterRole apps.kruise.io podprobemarkers: get list watch
+ClusterRole pods: list watch patch
+ClusterRole namespaces nodes: list watch
+ClusterRole limitranges: list watch
+ClusterRole apps.kruise.io podprobemarkers: list watch
 ClusterRole apps.kruise.io podprobemarkers/status: patch
 ClusterRole rbac.authorization.k8s.io rolebindings: get list watch create delete
 ClusterRole rbac.authorization.k8s.io clusterroles [probelet-sidecar]: bind
-ClusterRole events.k8s.io events: create patch
+ClusterRole events: create
 ClusterRole admissionregistration.k8s.io mutatingwebhookconfigurations validatingwebhookconfigurations \
 [probelet-webhook]: get list watch patch
 Role secrets: create
@@ -149,5 +149,10 @@ async fn its_role_bindings_give_the_sidecars_role_to_their_own_namespace() -> Re
     }
     assert_eq!(request::delete(&webhook, &format!("{path}/group")).await?.code, 200, "its own RoleBinding");
     assert_eq!(request::delete(&webhook, &format!("{path}/controller")).await?.code, 403, "somebody else's");
+    let mut earlier = binding("earlier", "ClusterRole", "marks-of-old", &group(&stage.namespace));
+    earlier["metadata"]["labels"] = json!({"app.kubernetes.io/part-of": "probelet"});
+    made(request::create(&stage.admin, &path, &earlier).await?)?;
+    let renamed = request::delete(&webhook, &format!("{path}/earlier")).await?;
+    assert_eq!(renamed.code, 200, "one of its own, from before the role was renamed: {}", renamed.message());
     stage.end().await
 }
