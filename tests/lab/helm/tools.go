@@ -4,6 +4,6 @@
 package helm
 
 import (
-	_ "github.com/yannh/kubeconform/pkg/validator"
-	_ "helm.sh/helm/v3/pkg/action"
+	_ "github.com/yannh/kubeconform/cmd/kubeconform"
+	_ "helm.sh/helm/v3/cmd/helm"
 )
