@@ -1,8 +1,9 @@
 //! Decisions: a request in, a verdict out. Pure: nothing here waits, writes or asks anyone.
 
+use crate::binding::{self, Binding};
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::inject::{self, Options};
+use crate::inject::{self, NoRandom, Options};
 use crate::limit_range::Bounds;
 use crate::merge::{self, MergeError};
 use crate::pod::Pod;
@@ -11,9 +12,13 @@ use crate::review::{self, Answer, Request, ReviewError};
 use crate::select;
 use crate::skip::SkipReason;
 use crate::warning::Warnings;
-use crate::{image, patch};
+use crate::{image, patch, resource, validate};
+use json_patch::Patch;
+use probelet_protocol::marker;
 use probelet_protocol::name::{INJECT_DISABLED, INJECT_ENABLED, INJECT_LABEL, OWN_ANNOTATIONS, OWN_PREFIX};
 use probelet_protocol::setting::Settings;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -21,6 +26,17 @@ use std::fmt;
 const ANNOTATION_BYTES: usize = 256 * 1024;
 /// HTTP status of a refusal: the object is understood, and not acceptable.
 const INVALID: u16 = 422;
+
+/// All that decisions depend on, besides the request.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// What is known of the cluster.
+    pub cluster: &'a Cluster,
+    /// The configuration that holds now.
+    pub config: &'a Config,
+    /// A new random key.
+    pub random: fn() -> Result<String, NoRandom>,
+}
 
 /// A decision with its reason.
 #[derive(Debug)]
@@ -52,7 +68,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`ReviewError`] where the object cannot be read as a Pod.
-pub fn mutate_pod(request: &Request<'_>, cluster: &Cluster, config: &Config) -> Result<Verdict, ReviewError> {
+pub fn mutate_pod(request: &Request<'_>, world: &World<'_>) -> Result<Verdict, ReviewError> {
     let is_pod = request.resource.group.is_empty() && request.resource.resource == "pods";
     let Some(object) =
         request.object.filter(|_| is_pod && request.sub_resource.is_empty() && request.operation == "CREATE")
@@ -60,11 +76,12 @@ pub fn mutate_pod(request: &Request<'_>, cluster: &Cluster, config: &Config) -> 
         return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
     };
     let pod: Pod = review::parse(object.get().as_bytes()).map_err(|error| error.within("request.object"))?;
-    Ok(decide_pod(&pod, &request.namespace, cluster, config))
+    Ok(decide_pod(&pod, &request.namespace, world))
 }
 
 /// Decides over a Pod that is being created in a namespace.
-pub fn decide_pod(pod: &Pod, namespace: &str, cluster: &Cluster, config: &Config) -> Verdict {
+pub fn decide_pod(pod: &Pod, namespace: &str, world: &World<'_>) -> Verdict {
+    let World { cluster, config, .. } = *world;
     let known = cluster.namespace(namespace);
     let known = known.as_deref();
     let mut warnings = Warnings::default();
@@ -96,14 +113,67 @@ pub fn decide_pod(pod: &Pod, namespace: &str, cluster: &Cluster, config: &Config
     if marking.plan.probes.is_empty() {
         return Verdict { answer: Answer { warnings, ..Answer::default() }, outcome: Outcome::Unchanged }.told();
     }
+    let own = pod.metadata.annotations.iter().flatten().map(|(key, _)| key);
+    resource::unused(pod, own).into_iter().for_each(|warning| warnings.push(warning));
     let bounds =
         Bounds::of(known.into_iter().flat_map(|known| known.limit_ranges.values()).flat_map(|items| items.iter()));
-    let options = Options { config, settings: &settings, wanted: &wanted, bounds: &bounds };
-    let injected = inject::inject(pod, &marking, &options);
+    let (settings, wanted, bounds, random) = (&settings, &wanted, &bounds, world.random);
+    let mut options = Options { config, settings, wanted, bounds, random, warnings: &mut warnings };
+    let injected = match inject::inject(pod, &marking, &mut options) {
+        Ok(injected) => injected,
+        Err(error) => return Verdict::error(error.to_string(), warnings),
+    };
     if inject::annotation_bytes(&injected) > ANNOTATION_BYTES {
         return Verdict::skipped(SkipReason::AnnotationsTooLarge, warnings);
     }
     Verdict::patched(patch::diff(pod, &injected), warnings)
+}
+
+/// Decides over the binding of a Pod to a node.
+///
+/// # Errors
+/// [`ReviewError`] where the object cannot be read as a Binding.
+pub fn mutate_binding(request: &Request<'_>, world: &World<'_>) -> Result<Verdict, ReviewError> {
+    let is_binding = request.resource.group.is_empty()
+        && matches!(
+            (request.resource.resource.as_str(), request.sub_resource.as_str()),
+            ("pods", "binding") | ("bindings", "")
+        );
+    let Some(object) = request.object.filter(|_| is_binding && request.operation == "CREATE") else {
+        return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
+    };
+    let binding: Binding = review::parse(object.get().as_bytes()).map_err(|error| error.within("request.object"))?;
+    if world.config.is_exempt(&request.namespace) {
+        return Ok(Verdict::skipped(SkipReason::ExemptNamespace, Warnings::default()));
+    }
+    Ok(Verdict::allowed(binding::annotate(&binding, &request.namespace, world.cluster), Warnings::default()))
+}
+
+/// Decides over the creation or change of a PodProbeMarker.
+///
+/// # Errors
+/// [`ReviewError`] where there is no object to look at.
+pub fn validate_marker(request: &Request<'_>, _: &World<'_>) -> Result<Verdict, ReviewError> {
+    let is_marker = request.resource.group == marker::GROUP && request.resource.resource == marker::PLURAL;
+    if !is_marker || !request.sub_resource.is_empty() || !["CREATE", "UPDATE"].contains(&request.operation.as_str()) {
+        return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
+    }
+    let read = |object: Option<&RawValue>, field: &'static str| {
+        let object = object.ok_or(ReviewError::Missing(field))?;
+        review::parse::<Value>(object.get().as_bytes()).map_err(|error| error.within(field))
+    };
+    let object = read(request.object, "request.object")?;
+    let findings = if request.operation == "CREATE" {
+        validate::created(&object)
+    } else {
+        validate::updated(&read(request.old_object, "request.oldObject")?, &object)
+    };
+    let mut warnings = Warnings::default();
+    findings.warnings.iter().for_each(|warning| warnings.push(warning.clone()));
+    Ok(match findings.message() {
+        Some(message) => Verdict::denied(&[message], warnings),
+        None => Verdict::allowed(Patch::default(), warnings),
+    })
 }
 
 /// The Pod's settings over the configured ones, checked.
@@ -141,9 +211,13 @@ fn allowed_images(config: &Config) -> String {
 // === impl Verdict ===
 
 impl Verdict {
-    fn patched(patch: json_patch::Patch, warnings: Warnings) -> Self {
+    fn patched(patch: Patch, warnings: Warnings) -> Self {
         let outcome = if patch.0.is_empty() { Outcome::Unchanged } else { Outcome::Injected };
         Self { answer: Answer { patch, warnings, ..Answer::default() }, outcome }.told()
+    }
+
+    fn allowed(patch: Patch, warnings: Warnings) -> Self {
+        Self { answer: Answer { patch, warnings, ..Answer::default() }, outcome: Outcome::Allowed }.told()
     }
 
     fn skipped(reason: SkipReason, mut warnings: Warnings) -> Self {

@@ -5,10 +5,12 @@ use crate::limit_range::Bounds;
 use crate::merge::Marking;
 use crate::pod::{Pod, is_native_sidecar, name};
 use crate::resource::Wanted;
+use crate::warning::Warnings;
 use probelet_protocol::name::SIDECAR_CONTAINER;
 use probelet_protocol::setting::Settings;
 use serde_json::Value;
 
+mod agent;
 mod annotation;
 mod container;
 mod environment;
@@ -26,24 +28,40 @@ pub struct Options<'a> {
     pub wanted: &'a Wanted,
     /// The namespace's limits for containers, CPU and memory.
     pub bounds: &'a [Bounds; 2],
+    /// A new random key for an exec agent.
+    pub random: fn() -> Result<String, NoRandom>,
+    /// What cannot be done.
+    pub warnings: &'a mut Warnings,
 }
 
+/// The system gave no random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no random numbers from the system")]
+pub struct NoRandom;
+
 /// The Pod with its plan and sidecar.
-pub fn inject(pod: &Pod, marking: &Marking, options: &Options<'_>) -> Pod {
+///
+/// # Errors
+/// [`NoRandom`] where exec agents would need keys and there are none.
+pub fn inject(pod: &Pod, marking: &Marking, options: &mut Options<'_>) -> Result<Pod, NoRandom> {
     let mut injected = pod.clone();
     annotation::add(&mut injected, marking, options.config);
+    let keys = agent::add(&mut injected, pod, &marking.plan, options)?;
     if let Some(present) = sidecar(&mut injected) {
-        environment::refresh(present, &environment::literals(pod, options));
-        return injected;
+        environment::refresh(present, &environment::literals(pod, &keys, options));
+        if !keys.is_empty() {
+            container::mount_agent(present);
+        }
+        return Ok(injected);
     }
     let native = options.settings.native_sidecar == Some(true);
-    let sidecar = container::sidecar(pod, native, options);
+    let sidecar = container::sidecar(pod, native, &keys, options);
     push(&mut injected.spec, if native { "initContainers" } else { "containers" }, sidecar);
     push(&mut injected.spec, "volumes", volume::token());
     for secret in &options.config.image_pull_secrets {
         push_named(&mut injected.spec, "imagePullSecrets", secret);
     }
-    injected
+    Ok(injected)
 }
 
 /// The sidecar that an earlier pass added.

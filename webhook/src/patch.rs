@@ -50,6 +50,10 @@ impl Diff {
             (Value::Object(before), Value::Object(after)) => {
                 for (key, value) in after {
                     match before.get(key) {
+                        // A chained hook is another one: its parts mean nothing by themselves.
+                        Some(old) if key == "postStart" && old != value => {
+                            self.within(key, |diff| diff.replace(value.clone()));
+                        }
                         Some(old) => self.within(key, |diff| diff.value(old, value)),
                         None => self.within(key, |diff| diff.add(value.clone())),
                     }

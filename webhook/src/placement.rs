@@ -40,6 +40,7 @@ pub fn may_be_virtual(pod: &Pod, namespace: Option<&Namespace>, rules: &VirtualN
     }
     rules.pods.iter().any(|rule| is_taken(pod, namespace, rule))
         || rules.nodes.iter().any(|profile| may_land_on_kind(pod, profile, cluster))
+        || tolerates_every_kind(pod, rules, cluster)
         || cluster.virtual_nodes().iter().any(|(name, shape)| may_land_on_node(pod, name, shape))
 }
 
@@ -87,6 +88,17 @@ fn may_land_on_kind(pod: &Pod, profile: &NodeProfile, cluster: &Cluster) -> bool
             profile.taints.iter().any(|taint| toleration::any_meets(tolerations, taint)) || is_preferred(pod, &labels)
         }
     }
+}
+
+/// A toleration without key names no kind of node, so it counts only where the Pod is free to land on each of them: what
+/// the Pod keeps away from may be the only kind that the cluster has.
+fn tolerates_every_kind(pod: &Pod, rules: &VirtualNodes, cluster: &Cluster) -> bool {
+    let tolerations = list(&pod.spec, "tolerations");
+    !rules.nodes.is_empty()
+        && rules.nodes.iter().all(|profile| {
+            let labels = Labels { known: &profile.labels, complete: false, names: Names::Known(cluster) };
+            toleration::meets_all(tolerations, &profile.taints) && constraints(pod, &labels) != Fit::Excluded
+        })
 }
 
 fn may_land_on_node(pod: &Pod, name: &str, shape: &NodeShape) -> bool {

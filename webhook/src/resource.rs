@@ -3,7 +3,7 @@
 use crate::limit_range::Bounds;
 use crate::pod::{Pod, name};
 use crate::quantity::{Quantity, QuantityError};
-use probelet_protocol::name::{AGENT_CONTAINER, SIDECAR_CONTAINER};
+use probelet_protocol::name::{AGENT_CONTAINER, OWN_PREFIX, SIDECAR_CONTAINER};
 use probelet_protocol::setting::Settings;
 use serde_json::{Map, Value, json};
 
@@ -187,6 +187,21 @@ impl QosClass {
             (true, false) => Self::Burstable,
         }
     }
+}
+
+/// Settings of the Pod's own that its class leaves no room for.
+pub fn unused<'a>(pod: &Pod, settings: impl Iterator<Item = &'a String>) -> Option<String> {
+    let keys: Vec<_> = settings
+        .filter(|key| ["-request", "-limit"].iter().any(|end| key.starts_with(OWN_PREFIX) && key.ends_with(end)))
+        .map(String::as_str)
+        .collect();
+    let class = match QosClass::of(pod) {
+        _ if keys.is_empty() => return None,
+        QosClass::BestEffort => "the Pod would lose its QoS class BestEffort",
+        QosClass::PodLevel => "the Pod has resources of its own",
+        QosClass::Guaranteed | QosClass::Burstable => return None,
+    };
+    Some(format!("annotation {}: not applied, {class}", keys.join(", ")))
 }
 
 /// A ResourceQuota on limits refuses Pods with any container that has none, so where all have one, the new one gets it.

@@ -80,6 +80,9 @@ pub enum ReviewError {
     /// An answer, or nothing.
     #[error("request: missing")]
     NoRequest,
+    /// A field of the request that this operation needs.
+    #[error("{0}: missing")]
+    Missing(&'static str),
     /// The answer would belong to nobody.
     #[error("request.uid: must not be empty")]
     NoUid,
@@ -176,7 +179,10 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, ReviewError> {
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, ReviewError> {
     serde_json::from_slice(text).or_else(|_| {
         serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(text)).map_err(|error| {
-            ReviewError::Malformed { path: error.path().to_string(), message: error.inner().to_string() }
+            // `?`: the text ended before a field could be told.
+            let path = error.path().to_string();
+            let path = if path == "?" { ".".to_owned() } else { path };
+            ReviewError::Malformed { path, message: error.inner().to_string() }
         })
     })
 }

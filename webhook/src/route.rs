@@ -1,8 +1,8 @@
 //! The admission endpoints as a router: translates between HTTP and decisions.
 
-use crate::admission::{self, Outcome, Verdict};
+use crate::admission::{self, Outcome, Verdict, World};
 use crate::cluster::Cluster;
-use crate::config::Config;
+use crate::inject::NoRandom;
 use crate::metric::Metrics;
 use crate::review::{self, Request, ReviewError};
 use crate::settings::file::Live;
@@ -33,11 +33,15 @@ pub struct Admission {
 }
 
 /// One endpoint's decision.
-type Decide = fn(&Request<'_>, &Cluster, &Config) -> Result<Verdict, ReviewError>;
+type Decide = fn(&Request<'_>, &World<'_>) -> Result<Verdict, ReviewError>;
 
 /// `POST /mutate-pods`, `/mutate-bindings` and `/validate-podprobemarkers`. Limits on size and time are the server's.
 pub fn router(state: Admission) -> Router {
-    Router::new().route("/mutate-pods", endpoint("mutate-pod", admission::mutate_pod)).with_state(state)
+    Router::new()
+        .route("/mutate-pods", endpoint("mutate-pod", admission::mutate_pod))
+        .route("/mutate-bindings", endpoint("mutate-binding", admission::mutate_binding))
+        .route("/validate-podprobemarkers", endpoint("validate-marker", admission::validate_marker))
+        .with_state(state)
 }
 
 fn endpoint(operation: &'static str, decide: Decide) -> axum::routing::MethodRouter<Admission> {
@@ -55,7 +59,8 @@ impl Admission {
         };
         let config = self.live.borrow();
         // A panic is a fault of ours like any other, and must not stop the Pod either.
-        let decided = catch_unwind(AssertUnwindSafe(|| decide(&request, &self.cluster, &config.config)));
+        let world = World { cluster: &self.cluster, config: &config.config, random: key };
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&request, &world)));
         drop(config);
         let verdict = match decided {
             Ok(Ok(verdict)) => verdict,
@@ -85,6 +90,13 @@ impl Admission {
         self.metrics.admitted(operation, "malformed", "", start.elapsed());
         (StatusCode::BAD_REQUEST, error.to_string()).into_response()
     }
+}
+
+/// 128 bits in hexadecimal digits.
+fn key() -> Result<String, NoRandom> {
+    let mut bytes = [0; 16];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| NoRandom)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 fn reason(outcome: &Outcome) -> &'static str {

@@ -5,7 +5,7 @@ use std::fmt;
 /// Exactly one reason a skipped Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SkipReason {
-    /// Not the creation of a Pod.
+    /// Not the creation of a Pod, or what else an endpoint is for.
     OtherRequest,
     /// kube-system, the install namespace, or exempt by configuration.
     ExemptNamespace,
@@ -71,7 +71,7 @@ impl SkipReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::OtherRequest => "not the creation of a Pod",
+            Self::OtherRequest => "nothing is decided for such a request",
             Self::ExemptNamespace => "Pods of this namespace are never injected",
             Self::NotOptedIn => "the namespace is not labelled probelet.io/inject=enabled",
             Self::OptedOut => "the Pod is labelled probelet.io/inject=disabled",

@@ -1,6 +1,7 @@
 //! The sidecar's environment: what the downward API knows, and what was settled at admission.
 
 use super::Options;
+use super::agent::Keys;
 use crate::pod::{Pod, name};
 use crate::port;
 use humantime::format_duration;
@@ -9,7 +10,7 @@ use probelet_protocol::name::{NODE_KIND_ANNOTATION, PLAN_ANNOTATION, POLICIES_AN
 use serde_json::{Value, json};
 
 /// Everything, in the order in which a reader of the Pod looks for it.
-pub(super) fn all(pod: &Pod, native: bool, options: &Options<'_>) -> Value {
+pub(super) fn all(pod: &Pod, native: bool, keys: &Keys, options: &Options<'_>) -> Value {
     let annotation = |key: &str| format!("metadata.annotations['{key}']");
     let mut list = vec![
         field(variable::POD_NAME, "metadata.name"),
@@ -23,12 +24,12 @@ pub(super) fn all(pod: &Pod, native: bool, options: &Options<'_>) -> Value {
     if native {
         list.push(json!({"name": variable::NATIVE_SIDECAR, "value": "true"}));
     }
-    list.extend(literals(pod, options).into_iter().map(|(name, value)| json!({"name": name, "value": value})));
+    list.extend(literals(pod, keys, options).into_iter().map(|(name, value)| json!({"name": name, "value": value})));
     Value::Array(list)
 }
 
 /// Variables with a value of their own, only those that are set.
-pub(super) fn literals(pod: &Pod, options: &Options<'_>) -> Vec<(&'static str, String)> {
+pub(super) fn literals(pod: &Pod, keys: &Keys, options: &Options<'_>) -> Vec<(&'static str, String)> {
     let settings = options.settings;
     let ports = port::named(pod);
     let startup: Vec<_> = pod
@@ -39,6 +40,7 @@ pub(super) fn literals(pod: &Pod, options: &Options<'_>) -> Vec<(&'static str, S
     let values = [
         (variable::PORTS, (!ports.is_empty()).then(|| json!(ports).to_string())),
         (variable::STARTUP_PROBES, (!startup.is_empty()).then(|| startup.join(","))),
+        (variable::AGENT_KEYS, (!keys.is_empty()).then(|| json!(keys).to_string())),
         (variable::SHIELD, options.config.shield.then(|| "true".to_owned())),
         (variable::OBSERVE, settings.observe.map(|value| value.to_string())),
         (variable::MARKS, settings.marks.map(|value| value.to_string())),

@@ -1,6 +1,6 @@
 //! Volumes and mounts.
 
-use probelet_protocol::name::{TOKEN_DIR, TOKEN_VOLUME};
+use probelet_protocol::name::{AGENT_DIR, AGENT_VOLUME, TOKEN_DIR, TOKEN_VOLUME};
 use serde_json::{Value, json};
 
 /// Lifetime that is asked for: an hour, and the seven seconds by which upstream tells such tokens
@@ -20,6 +20,19 @@ pub(super) fn token() -> Value {
             ]}},
         ]},
     })
+}
+
+/// Memory, so that nothing touches a disk; it holds one program of half a megabyte and a few sockets.
+pub(super) fn agent() -> Value {
+    json!({"name": AGENT_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}})
+}
+
+pub(super) fn agent_mount(read_only: bool) -> Value {
+    let mut mount = json!({"name": AGENT_VOLUME, "mountPath": AGENT_DIR});
+    if read_only {
+        mount["readOnly"] = true.into();
+    }
+    mount
 }
 
 pub(super) fn token_mount() -> Value {

@@ -4,9 +4,20 @@ use crate::config::TaintPattern;
 use crate::node::Taint;
 use serde_json::Value;
 
-/// Whether some toleration meets a taint of this pattern; a value that the pattern leaves open may be any.
+/// Whether some toleration meets a taint of this pattern by its key; a value that the pattern leaves open may be any.
 pub(super) fn any_meets(tolerations: &[Value], pattern: &TaintPattern) -> bool {
-    tolerations.iter().any(|toleration| meets(toleration, &pattern.key, pattern.value.as_deref(), pattern.effect()))
+    let named =
+        tolerations.iter().filter(|toleration| toleration.get("key").and_then(Value::as_str) == Some(&pattern.key));
+    named.into_iter().any(|toleration| meets_pattern(toleration, pattern))
+}
+
+/// Whether every taint of these patterns is met, be it by a toleration without key.
+pub(super) fn meets_all(tolerations: &[Value], patterns: &[TaintPattern]) -> bool {
+    patterns.iter().all(|pattern| tolerations.iter().any(|toleration| meets_pattern(toleration, pattern)))
+}
+
+fn meets_pattern(toleration: &Value, pattern: &TaintPattern) -> bool {
+    meets(toleration, &pattern.key, pattern.value.as_deref(), pattern.effect())
 }
 
 /// Whether every taint that keeps Pods away is tolerated.
