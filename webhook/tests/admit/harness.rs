@@ -38,6 +38,11 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).expect("json")
 }
 
+/// Appends to a list.
+pub(crate) fn add(list: &mut Value, item: Value) {
+    list.as_array_mut().expect("list").push(item);
+}
+
 /// The review of [`REVIEW`] with a changed Pod.
 pub(crate) fn review(change: impl FnOnce(&mut Value)) -> Value {
     let mut review = json(REVIEW);

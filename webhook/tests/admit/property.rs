@@ -1,0 +1,1 @@
+//! What holds for every Pod (G13, G14, G23, F14, T10).

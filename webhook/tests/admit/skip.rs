@@ -1,0 +1,97 @@
+//! Pods that are left byte for byte as they are, each for one reason.
+
+use crate::harness::{Webhook, review};
+use probelet_webhook::skip::SkipReason;
+use serde_json::{Value, json};
+
+/// A reason, where it is on the Pod.
+fn rows() -> Vec<(SkipReason, fn(&mut Value))> {
+    vec![
+        (SkipReason::OptedOut, |pod| pod["metadata"]["labels"]["probelet.io/inject"] = "disabled".into()),
+        (SkipReason::MirrorPod, |pod| pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x".into()),
+        (SkipReason::WindowsPod, |pod| pod["spec"]["os"] = json!({"name": "windows"})),
+        (SkipReason::WindowsPod, |pod| pod["spec"]["nodeSelector"]["kubernetes.io/os"] = "windows".into()),
+        (SkipReason::NameTaken, |pod| pod["spec"]["containers"][1]["name"] = "probelet".into()),
+        (SkipReason::NameTaken, |pod| pod["spec"]["initContainers"][0]["name"] = "probelet-agent".into()),
+        (SkipReason::NameTaken, |pod| pod["spec"]["volumes"][0]["name"] = "probelet-token".into()),
+        (SkipReason::NameTaken, |pod| {
+            pod["spec"]["containers"][1]["name"] = "probelet-agent".into();
+            pod["metadata"]["annotations"]["probelet.io/injected"] = "copied".into();
+        }),
+        (SkipReason::NoMarker, |pod| pod["metadata"]["labels"]["app"] = "other".into()),
+        (SkipReason::NoMarker, |pod| pod["metadata"]["labels"] = Value::Null),
+        (SkipReason::NoProbe, |pod| pod["spec"]["containers"][0]["name"] = "other".into()),
+        (SkipReason::OrdinaryNode, |pod| {
+            pod["spec"]["nodeSelector"] = json!({});
+            pod["spec"]["tolerations"] = json!([]);
+        }),
+        (SkipReason::AnnotationsTooLarge, |pod| {
+            pod["metadata"]["annotations"]["big"] = "x".repeat(256 * 1024 - 200).into();
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn each_reason_leaves_the_pod_alone_and_is_counted() {
+    let webhook = Webhook::with_marker();
+    for (reason, change) in rows() {
+        let reply = webhook.create(change).await;
+        assert!(reply.is_unchanged(), "{reason}: {}", reply.patch);
+        assert_eq!(reply.outcome(), format!("skipped: {reason}"));
+        assert_eq!(!reply.warnings().is_empty(), reason.is_mistake(), "{reason}: {:?}", reply.warnings());
+        let counted = format!(r#"operation="mutate-pod",result="skipped",reason="{}"}}"#, reason.as_str());
+        assert!(webhook.metrics.text().contains(&counted), "{counted}");
+    }
+}
+
+#[tokio::test]
+async fn namespaces_decide_first() {
+    let webhook = Webhook::with_marker();
+    for (namespace, labels, reason) in [
+        ("kube-system", Some("enabled"), SkipReason::ExemptNamespace),
+        ("probelet-system", Some("enabled"), SkipReason::ExemptNamespace),
+        ("plain", Some("disabled"), SkipReason::NotOptedIn),
+        ("bare", None, SkipReason::NotOptedIn),
+    ] {
+        let labels = labels.map(|value| ("probelet.io/inject".to_owned(), value.to_owned())).into_iter().collect();
+        webhook.cluster.set_namespace(namespace, labels);
+        let mut review = review(|pod| pod["metadata"]["labels"]["probelet.io/inject"] = "enabled".into());
+        review["request"]["namespace"] = namespace.into();
+        let reply = webhook.review("/mutate-pods", &review).await;
+        assert!(reply.is_unchanged());
+        assert_eq!(reply.outcome(), format!("skipped: {reason}"), "{namespace}");
+    }
+}
+
+#[tokio::test]
+async fn other_requests_pass() {
+    let webhook = Webhook::with_marker();
+    for change in [
+        (|request| request["operation"] = "UPDATE".into()) as fn(&mut Value),
+        |request| request["operation"] = "DELETE".into(),
+        |request| request["object"] = Value::Null,
+        |request| request["subResource"] = "status".into(),
+        |request| request["resource"] = json!({"group": "apps", "version": "v1", "resource": "pods"}),
+        |request| request["resource"]["resource"] = "services".into(),
+        |request| {
+            request["resource"]["resource"] = "things".into();
+            request["object"] = json!({"metadata": {"labels": [1]}});
+        },
+    ] {
+        let mut review = review(|_| {});
+        change(&mut review["request"]);
+        for path in ["/mutate-pods", "/mutate-bindings", "/validate-podprobemarkers"] {
+            let reply = webhook.review(path, &review).await;
+            assert!(reply.is_unchanged());
+            assert_eq!(reply.outcome(), "skipped: nothing is decided for such a request");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_value_of_the_label_is_told_and_ignored() {
+    let reply =
+        Webhook::with_marker().create(|pod| pod["metadata"]["labels"]["probelet.io/inject"] = "yes".into()).await;
+    assert_eq!(reply.outcome(), "injected");
+    assert!(reply.warnings()[0].contains(r#"label probelet.io/inject: "yes" is neither enabled nor disabled"#));
+}
