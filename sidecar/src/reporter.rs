@@ -85,13 +85,16 @@ pub struct Reporter {
     riding: Vec<Report>,
     wrote: String,
     repeat: Repeat,
-    refused_plan: PlanText,
+    refused_plan: Option<PlanText>,
+    restart_at: Option<Duration>,
 }
 
 type Flight = Pin<Box<dyn Future<Output = (Api, Result<Answer, ApiError>)> + Send>>;
 
 /// How long a native sidecar may go on writing after SIGTERM.
 const FLUSH: Duration = Duration::from_millis(900);
+/// A worker that ended by a fault is started again after this, so that a fault in every run makes no loop.
+const RESTART: Duration = Duration::from_secs(1);
 
 // === impl Reporter ===
 
@@ -110,7 +113,8 @@ impl Reporter {
             riding: Vec::new(),
             wrote: String::new(),
             repeat: Repeat::default(),
-            refused_plan: PlanText::default(),
+            refused_plan: None,
+            restart_at: None,
         }
     }
 
@@ -129,13 +133,14 @@ impl Reporter {
                 (api, answer) = land(&mut self.in_flight) => self.answered(api, answer),
                 Some(report) = self.parts.reports.recv() => self.report_all(report),
                 Some(sight) = self.parts.sights.recv() => self.sight(sight),
-                id = self.parts.fleet.ended() => self.restart(&id),
-                () = self.parts.clock.sleep_until(wake.into_iter().chain(idle).min()) => None,
+                id = self.parts.fleet.ended() => self.ended(&id),
+                () = self.parts.clock.sleep_until(wake.into_iter().chain(idle).chain(self.restart_at).min()) => None,
             };
             if let Some(end) = end {
                 return end;
             }
             self.give_back();
+            self.restart();
         }
     }
 
@@ -267,8 +272,10 @@ impl Reporter {
             return Some(End::StandBy);
         }
         self.parts.fleet.see(neighbours(pod, now, self.parts.clock.wall()));
+        // A Pod that has lost all of its plan was overwritten, not edited: an edit leaves the list of what may be written.
+        let is_whole = pod.plan != PlanText::default();
         let text = PlanText { writes: None, ..pod.plan.clone() };
-        if text != self.parts.plan_text && text != self.refused_plan {
+        if is_whole && text != self.parts.plan_text && Some(&text) != self.refused_plan.as_ref() {
             self.replan(text);
         }
         self.await_status();
@@ -285,23 +292,30 @@ impl Reporter {
                 self.parts.ledger.replan(plan.clone());
                 self.parts.fleet.apply(&plan, &self.states);
                 self.parts.plan_text = text;
-                self.refused_plan = PlanText::default();
+                self.refused_plan = None;
             }
             Err(error) => {
                 tracing::error!(%error, "the plan was edited to one that cannot be used; the one before goes on");
-                self.refused_plan = text;
+                self.refused_plan = Some(text);
             }
         }
     }
 
-    fn restart(&mut self, id: &ProbeId) -> Option<End> {
+    fn ended(&mut self, id: &ProbeId) -> Option<End> {
         tracing::error!(
             container = id.container,
             probe = id.name,
             "a probe's task ended by a fault; it is started again"
         );
-        self.parts.fleet.apply(&self.parts.ledger.plan().clone(), &self.states);
+        self.restart_at.get_or_insert(self.parts.clock.now() + RESTART);
         None
+    }
+
+    fn restart(&mut self) {
+        if self.restart_at.is_some_and(|at| at <= self.parts.clock.now()) {
+            self.restart_at = None;
+            self.parts.fleet.apply(&self.parts.ledger.plan().clone(), &self.states);
+        }
     }
 
     /// Some things only the Pod's status tells: a startupProbe that passed, and, where the Pod may end and this
@@ -394,6 +408,3 @@ async fn land(flight: &mut Option<Flight>) -> (Api, Result<Answer, ApiError>) {
         None => std::future::pending().await,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,174 @@
+//! A sidecar without a process: real probes of a real port, the real reporter, and a stub behind it.
+
+use super::stub::Stub;
+use probelet_protocol::plan::Plan;
+use probelet_protocol::setting::{Marks, ProbeHost};
+use probelet_sidecar::api::Api;
+use probelet_sidecar::clock::Clock;
+use probelet_sidecar::config::{ApiHost, PodName};
+use probelet_sidecar::exec::AgentsHandle;
+use probelet_sidecar::fleet::{Fleet, FleetSettings};
+use probelet_sidecar::handler::Target;
+use probelet_sidecar::ledger::{Ledger, LedgerSettings};
+use probelet_sidecar::look::LookSettings;
+use probelet_sidecar::observed::PlanText;
+use probelet_sidecar::random::Random;
+use probelet_sidecar::reporter::{End, Parts, Reporter};
+use probelet_sidecar::timing::TimingSettings;
+use probelet_sidecar::watch::Watch;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// A port of the application, open or closed.
+pub(crate) struct App {
+    task: JoinHandle<()>,
+    pub(crate) port: u16,
+}
+
+impl App {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        Self { task: tokio::spawn(accept(listener)), port }
+    }
+
+    pub(crate) fn fail(&mut self) {
+        self.task.abort();
+    }
+
+    pub(crate) async fn heal(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await.expect("bind again");
+        self.task = tokio::spawn(accept(listener));
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        drop(stream);
+    }
+}
+
+/// Folder with token and CA, removed at the end.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(ca: &str, token: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("probelet-reporter-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("folder");
+        let folder = Self(path);
+        folder.write("ca.crt", ca);
+        folder.write("token", token);
+        folder
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let next = self.0.join(format!("{name}.next"));
+        std::fs::write(&next, text).expect("written");
+        std::fs::rename(next, self.0.join(name)).expect("swapped");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) is_native: bool,
+    pub(crate) observe_first: bool,
+    pub(crate) has_watch: bool,
+}
+
+pub(crate) struct Sidecar {
+    stop: Option<oneshot::Sender<()>>,
+    reporter: JoinHandle<End>,
+}
+
+/// The plan of one tcpSocket probe `up` of container `game`.
+pub(crate) fn plan_text(port: u16) -> String {
+    format!(
+        r#"[{{"name":"up","containerName":"game","probe":{{"tcpSocket":{{"port":{port}}}}},"podConditionType":"x.io/Up"}}]"#
+    )
+}
+
+pub(crate) fn policies() -> &'static str {
+    r#"[{"name":"up","containerName":"game","markerPolicy":[{"state":"Succeeded","labels":{"up":"yes"}},
+        {"state":"Failed","labels":{"up":"no"}}]}]"#
+}
+
+impl Sidecar {
+    pub(crate) fn start(stub: &Stub, folder: &Folder, port: u16, options: Options) -> Self {
+        let text = PlanText { probes: Some(plan_text(port)), policies: Some(policies().into()), writes: None };
+        let plan = Plan::parse(text.probes.as_deref(), text.policies.as_deref()).expect("plan");
+        let look = LookSettings { period: Duration::from_secs(600), has_watch: false, has_shield: false };
+        let settings =
+            LedgerSettings { uid: "u1".into(), marks: Marks::All, look, observe_first: options.observe_first };
+        let host = ApiHost { host: "127.0.0.1".into(), port: stub.port };
+        let api = || Api::try_new(host.clone(), folder.0.clone(), "test").expect("api");
+        let pod = PodName { namespace: "games".into(), name: "game-0".into(), uid: "u1".into() };
+        let clock = Clock::start();
+        let (sights, sights_in) = mpsc::channel(1);
+        if options.has_watch {
+            tokio::spawn(Watch::new(api(), pod.clone(), sights, Random::new(2)).run(clock));
+        }
+        let (reports, reports_in) = mpsc::channel(8);
+        let stats = Arc::default();
+        let (_, hurry) = watch::channel((0, String::new()));
+        let fleet = Fleet::new(fleet(), clock, Random::new(3), Arc::clone(&stats), reports, hurry);
+        let ledger = Ledger::new(settings, plan, Random::new(4));
+        let parts = Parts {
+            pod,
+            is_native: options.is_native,
+            plan_text: text,
+            ledger,
+            fleet,
+            clock,
+            stats,
+            reports: reports_in,
+            sights: sights_in,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let reporter = tokio::spawn(Reporter::new(parts, api()).run(async {
+            let _ = stopped.await;
+        }));
+        Self { stop: Some(stop), reporter }
+    }
+
+    /// SIGTERM.
+    pub(crate) fn stop(&mut self) {
+        let _ = self.stop.take().expect("stopped once").send(());
+    }
+
+    pub(crate) async fn end(self) -> End {
+        // Kept until the end: dropping it is a SIGTERM.
+        let _stop = self.stop;
+        tokio::time::timeout(Duration::from_secs(20), self.reporter).await.expect("ends").expect("no panic")
+    }
+}
+
+fn fleet() -> FleetSettings {
+    let target = Target {
+        host: ProbeHost::default(),
+        pod_ips: Vec::new(),
+        ports: Arc::default(),
+        agents: AgentsHandle::none(),
+        version: "test",
+    };
+    let timing = TimingSettings { periods: "50ms".parse().expect("period"), ..Default::default() };
+    FleetSettings { target, timing, startup_probes: Default::default() }
+}
