@@ -11,7 +11,7 @@ enum Verdict {
     Allowed(fn(&Value) -> bool),
     /// 403 with this in its message; the stored Pod is as before.
     Refused(&'static str),
-    /// Any refusal by the API server itself (400, 409, 422); the stored Pod is as before.
+    /// Any refusal, the API server's own included (400, 403, 409, 422); the stored Pod is as before.
     Invalid,
 }
 use Verdict::{Allowed, Invalid, Refused};
@@ -135,6 +135,8 @@ fn condition_attacks() -> Vec<Row> {
     let apply = json!({
         "apiVersion": "v1", "kind": "Pod", "status": {"conditions": [condition("Ready", "True")]},
     });
+    let order = ["other.io/theirs", "PodScheduled", "Ready", "game.io/healthy"].map(|kind| json!({"type": kind}));
+    let ordered = ["other.io/theirs", "PodScheduled", "Ready"].map(|kind| json!({"type": kind}));
     let rows = [
         ("Ready, although it is listed", conditions(json!([condition("Ready", "True")]))),
         ("a native type that the Pod has not yet", conditions(json!([condition("ContainersReady", "True")]))),
@@ -159,6 +161,10 @@ fn condition_attacks() -> Vec<Row> {
             Json(json!([{"op": "add", "path": "/status/conditions/-", "value": condition("Ready", "True")}])),
         ),
         ("Ready by server-side apply", Apply(apply)),
+        (
+            "foreign conditions put in another order",
+            Strategic(json!({"status": {"$setElementOrder/conditions": order, "conditions": ordered}})),
+        ),
     ];
     rows.map(|(name, change)| (name, Pod, change, Refused(CONDITION))).into()
 }
@@ -220,6 +226,21 @@ fn object_attacks() -> Vec<Row> {
         ("the Pod's address", Pod, Strategic(json!({"status": {"podIP": "10.9.9.9"}})), Refused(STATUS)),
         ("a status field nulled", Pod, Strategic(json!({"status": {"startTime": null}})), Refused(STATUS)),
         ("the whole status nulled", Pod, Merge(json!({"status": null})), Refused("would change")),
+        (
+            "the whole status replaced",
+            Pod,
+            Strategic(json!({"status": {"$patch": "replace", "phase": "Running"}})),
+            Refused("would change"),
+        ),
+        (
+            "all of the status dropped but conditions",
+            Pod,
+            Strategic(json!({"status": {"$retainKeys": ["conditions"], "conditions": []}})),
+            Refused(STATUS),
+        ),
+        ("the whole metadata replaced", Pod, Strategic(json!({"metadata": {"$patch": "replace"}})), Invalid),
+        ("the whole object replaced", Pod, Strategic(json!({"$patch": "replace", "status": {}})), Invalid),
+        ("the whole object deleted", Pod, Strategic(json!({"$patch": "delete"})), Invalid),
         ("another UID", Pod, Strategic(json!({"metadata": {"uid": "other"}})), Invalid),
         ("another name", Pod, Strategic(json!({"metadata": {"name": "other"}})), Invalid),
         ("an owner is ignored", Pod, Strategic(json!({"metadata": {"ownerReferences": owner}})), Allowed(ignored)),
@@ -243,7 +264,7 @@ async fn judge(stage: &Stage, row: &Row, target: &Target) -> Result<Option<Strin
     let holds = match verdict {
         Allowed(effect) => answer.code == 200 && effect(&after),
         Refused(text) => answer.code == 403 && answer.message().contains(text) && same,
-        Invalid => matches!(answer.code, 400 | 409 | 422) && same,
+        Invalid => matches!(answer.code, 400 | 403 | 409 | 422) && same,
     };
     println!("{} {:>3} {who:?}: {name}", if holds { "ok  " } else { "HOLE" }, answer.code);
     Ok((!holds).then(|| format!("{who:?}: {name}: {} {}", answer.code, answer.message())))

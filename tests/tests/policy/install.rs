@@ -47,6 +47,7 @@ impl Document {
         let version = if self.yaml.contains("admissionregistration.k8s.io/v1beta1") { "v1beta1" } else { "v1" };
         let collection = match self.kind.as_str() {
             "Role" => format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}/roles"),
+            "Deployment" => format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"),
             "ClusterRole" => "/apis/rbac.authorization.k8s.io/v1/clusterroles".to_owned(),
             "CustomResourceDefinition" => "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(),
             "ValidatingAdmissionPolicy" => format!("{ADMISSION}/{version}/validatingadmissionpolicies"),
@@ -81,7 +82,7 @@ impl Document {
     /// kinds, what is there already may be somebody else's.
     async fn install(&self, admin: &Client) -> Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
-        if ["MutatingWebhookConfiguration", "Role"].contains(&self.kind.as_str()) {
+        if ["Deployment", "MutatingWebhookConfiguration", "Role"].contains(&self.kind.as_str()) {
             return Ok(());
         }
         let yaml = self.adoptable();

@@ -156,3 +156,35 @@ async fn its_role_bindings_give_the_sidecars_role_to_their_own_namespace() -> Re
     assert_eq!(renamed.code, 200, "one of its own, from before the role was renamed: {}", renamed.message());
     stage.end().await
 }
+
+/// As the namespace of the rendered file asks for it, in its newest version.
+#[tokio::test]
+async fn the_webhooks_pod_meets_the_restricted_standard() -> Result<()> {
+    let stage = Stage::new(false).await?;
+    let restricted =
+        Change::Merge(json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}));
+    let namespace = format!("/api/v1/namespaces/{}", stage.namespace);
+    assert_eq!(request::send(&stage.admin, &namespace, &restricted).await?.code, 200);
+    webhook(&stage).await?;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME}});
+    made(request::create(&stage.admin, &stage.path("serviceaccounts"), &account).await?)?;
+    let mut seen = 0;
+    for document in rendered("probelet.yaml")? {
+        if document.is("Deployment") {
+            let template = document.as_json(&stage.admin).await?["spec"]["template"].clone();
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "webhook"}, "spec": template["spec"],
+            });
+            let path = format!("{}?dryRun=All", stage.path("pods"));
+            let answer = request::create(&stage.admin, &path, &pod).await?;
+            assert_eq!(answer.code, 201, "{}", answer.message());
+            let mut privileged = pod;
+            privileged["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+            let answer = request::create(&stage.admin, &path, &privileged).await?;
+            assert_eq!(answer.code, 403, "the standard is enforced: {}", answer.message());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 1);
+    stage.end().await
+}
