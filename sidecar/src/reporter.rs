@@ -47,6 +47,8 @@ pub struct Parts {
     pub reports: mpsc::Receiver<Report>,
     /// From the watch, where there is one.
     pub sights: mpsc::Receiver<Sight>,
+    /// To the writer of Events, where there is one.
+    pub events: Option<mpsc::Sender<Report>>,
 }
 
 /// What the watch tells.
@@ -370,6 +372,10 @@ impl Reporter {
         for report in std::mem::take(&mut self.riding) {
             self.parts.stats.marked(now.saturating_sub(report.at));
             told::transition(&report, &self.wrote, took);
+            if let Some(events) = &self.parts.events {
+                // Full: Events are best effort.
+                let _ = events.try_send(report);
+            }
         }
         if self.repeat.over("api") {
             tracing::info!("the API server takes marks again");

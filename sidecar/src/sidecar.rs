@@ -3,13 +3,15 @@
 use crate::api::{Api, ApiError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::exec::AgentsHandle;
+use crate::event::{self, Events};
+use crate::exec::{self, AgentsHandle};
 use crate::fleet::{Fleet, FleetSettings};
 use crate::handler::Target;
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::random::Random;
 use crate::reporter::{End, Parts, Reporter};
 use crate::restart::{SHARED_MEMORY, Trace};
+use crate::serve::Server;
 use crate::stats::Stats;
 use crate::watch::Watch;
 use probelet_protocol::name::NODE_KIND_ORDINARY;
@@ -60,13 +62,51 @@ pub async fn run(config: Config) -> Result<End, StartError> {
     Ok(end)
 }
 
-async fn mark(config: Config, trace: &Trace, stop: impl Future<Output = ()>) -> Result<End, StartError> {
+async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>) -> Result<End, StartError> {
     if config.node_kind.as_deref() == Some(NODE_KIND_ORDINARY) {
         return Ok(End::StandBy);
     }
     let clock = Clock::start();
     let mut random = Random::new(RandomState::new().hash_one(&config.pod.uid));
     let observe_first = !trace.is_first_start();
+    tell_start(&config, observe_first);
+    let api = || Api::try_new(config.api.clone(), config.token_dir.clone(), VERSION);
+    let (reporter_api, watch_api, event_api) = (api()?, api()?, api()?);
+    // Aborted as this function returns.
+    let mut tasks = JoinSet::new();
+    let (reports, reports_in) = mpsc::channel(REPORTS);
+    let (sights, sights_in) = mpsc::channel(1);
+    if config.observe == Observation::Watch {
+        tasks.spawn(Watch::new(watch_api, config.pod.clone(), sights, random.fork()).run(clock));
+    }
+    let events = config.has_events.then(|| {
+        let (events, events_in) = mpsc::channel(event::WAITING);
+        tasks.spawn(Events::new(event_api, config.pod.clone(), clock, events_in).run());
+        events
+    });
+    let stats = Arc::new(Stats::default());
+    let hurry = serve(&mut tasks, config.metrics_port, &stats).await;
+    let agents = agents(&mut tasks, &mut config);
+    let fleet = Fleet::new(fleet_settings(&mut config, agents), clock, random.fork(), stats.clone(), reports, hurry);
+    let look = config.look;
+    let settings = LedgerSettings { uid: config.pod.uid.clone(), marks: config.marks, look, observe_first };
+    let parts = Parts {
+        pod: config.pod,
+        is_native: config.is_native,
+        plan_text: config.plan_text,
+        ledger: Ledger::new(settings, config.plan, random.fork()),
+        fleet,
+        clock,
+        stats,
+        reports: reports_in,
+        sights: sights_in,
+        events,
+    };
+    Ok(Reporter::new(parts, reporter_api).run(stop).await)
+}
+
+/// The settings that change what probes mean, in the log's first line.
+fn tell_start(config: &Config, observe_first: bool) {
     tracing::info!(
         version = VERSION,
         pod = config.pod.name,
@@ -79,39 +119,49 @@ async fn mark(config: Config, trace: &Trace, stop: impl Future<Output = ()>) -> 
         restarted = observe_first,
         "probelet starts"
     );
-    let (reports, reports_in) = mpsc::channel(REPORTS);
-    let (sights, sights_in) = mpsc::channel(1);
-    let (_hurry, hurry_in) = watch::channel((0, String::new()));
-    let stats = Arc::new(Stats::default());
-    let api = Api::try_new(config.api.clone(), config.token_dir.clone(), VERSION)?;
-    let mut tasks = JoinSet::new();
-    if config.observe == Observation::Watch {
-        let api = Api::try_new(config.api, config.token_dir, VERSION)?;
-        tasks.spawn(Watch::new(api, config.pod.clone(), sights, random.fork()).run(clock));
+}
+
+/// Opens the metrics port where one is set. What comes back tells when someone asks for a run.
+async fn serve(tasks: &mut JoinSet<()>, port: Option<u16>, stats: &Arc<Stats>) -> watch::Receiver<(u64, String)> {
+    let (hurry, hurried) = watch::channel((0, String::new()));
+    if let Some(port) = port {
+        match Server::bind(port, stats.clone(), hurry).await {
+            Ok(server) => drop(tasks.spawn(server.run())),
+            // The Pod's own job goes on without it.
+            Err(error) => tracing::error!(port, %error, "the metrics port cannot be opened"),
+        }
     }
-    let settings =
-        LedgerSettings { uid: config.pod.uid.clone(), marks: config.marks, look: config.look, observe_first };
+    hurried
+}
+
+/// Opens the exec agents' socket where the Pod has exec probes.
+fn agents(tasks: &mut JoinSet<()>, config: &mut Config) -> AgentsHandle {
+    if config.agent_keys.is_empty() {
+        return AgentsHandle::none();
+    }
+    match exec::listen(&config.agent_dir, std::mem::take(&mut config.agent_keys)) {
+        Ok((agents, listener)) => {
+            tasks.spawn(listener.run());
+            agents
+        }
+        // Exec probes are Unknown then, with a reason; the others go on.
+        Err(error) => {
+            tracing::error!(folder = ?config.agent_dir, %error, "the exec agents' socket cannot be opened");
+            AgentsHandle::none()
+        }
+    }
+}
+
+fn fleet_settings(config: &mut Config, agents: AgentsHandle) -> FleetSettings {
     let target = Target {
         host: config.probe_host,
-        pod_ips: config.pod_ips,
-        ports: Arc::new(config.ports),
-        agents: AgentsHandle::none(),
+        pod_ips: std::mem::take(&mut config.pod_ips),
+        ports: Arc::new(std::mem::take(&mut config.ports)),
+        agents,
         version: VERSION,
     };
-    let fleet = FleetSettings { target, timing: config.timing, startup_probes: config.startup_probes };
-    let fleet = Fleet::new(fleet, clock, random.fork(), stats.clone(), reports, hurry_in);
-    let parts = Parts {
-        pod: config.pod,
-        is_native: config.is_native,
-        plan_text: config.plan_text,
-        ledger: Ledger::new(settings, config.plan, random.fork()),
-        fleet,
-        clock,
-        stats,
-        reports: reports_in,
-        sights: sights_in,
-    };
-    Ok(Reporter::new(parts, api).run(stop).await)
+    let (timing, startup_probes) = (config.timing.clone(), std::mem::take(&mut config.startup_probes));
+    FleetSettings { target, timing, startup_probes }
 }
 
 /// SIGTERM, or SIGINT for people at a terminal.

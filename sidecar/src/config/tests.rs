@@ -19,7 +19,7 @@ fn errors(changes: &[(&str, &str)]) -> String {
 
 #[test]
 fn what_is_unset_has_its_documented_meaning() {
-    let config = config(&[(env::PLAN, " "), (env::POD_IPS, "")]).ok().expect("config");
+    let config = config(&[(env::PLAN, " "), (env::POD_IPS, "")]).expect("config");
     assert_eq!(config.api, ApiHost { host: "10.96.0.1".into(), port: 443 });
     assert_eq!(config.look, LookSettings { period: DEFAULT_LOOK, has_watch: false, has_shield: false });
     assert_eq!((config.plan, config.pod_ips, config.metrics_port), (Plan::default(), Vec::new(), None));
@@ -47,7 +47,6 @@ fn every_setting_is_read() {
         (SERVICE_HOST, "[fd00::1]"),
         (SERVICE_PORT, "6443"),
     ])
-    .ok()
     .expect("config");
     assert_eq!((config.plan.probes.len(), config.pod_ips.len(), config.startup_probes.len()), (1, 2, 2));
     assert_eq!((config.ports["c"]["http"], config.agent_keys["c"].as_str()), (8080, "secret"));

@@ -141,6 +141,7 @@ impl Sidecar {
             stats,
             reports: reports_in,
             sights: sights_in,
+            events: None,
         };
         let (stop, stopped) = oneshot::channel();
         let reporter = tokio::spawn(Reporter::new(parts, api()).run(async {

@@ -1,0 +1,51 @@
+use super::*;
+use crate::outcome::Outcome;
+
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answer");
+    answer
+}
+
+#[tokio::test]
+async fn metrics_health_and_probe_now_are_served() {
+    let stats = Arc::new(Stats::default());
+    stats.ran(&Ok(&Outcome::Success(String::new())), Duration::from_millis(250));
+    let (hurry, mut hurried) = watch::channel((0, String::new()));
+    let server = Server::bind(0, stats, hurry).await.expect("bind");
+    let address = server.address().expect("address");
+    let task = tokio::spawn(server.run());
+    let metrics = ask(address, "GET /metrics HTTP/1.1\r\n\r\n").await;
+    for line in [
+        "probelet_probe_total{result=\"success\"} 1",
+        "probelet_probe_duration_seconds_sum 0.25",
+        "probelet_heals_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    assert!(ask(address, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(ask(address, "POST /probe?name=health HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 202"));
+    assert_eq!(*hurried.borrow_and_update(), (1, "health".to_owned()));
+    assert!(ask(address, "DELETE /metrics HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 405"));
+    assert!(ask(address, "GET / HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"));
+    task.abort();
+}
+
+#[test]
+fn only_the_own_pod_may_ask_for_a_probe() {
+    let ip = |text: &str| text.parse::<IpAddr>().expect("address");
+    for (own, peer, expected) in [
+        ("127.0.0.1", "127.0.0.1", true),
+        ("::1", "::1", true),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", true),
+        ("10.0.0.5", "10.0.0.5", true),
+        ("10.0.0.5", "10.0.0.6", false),
+        ("fd00::5", "fd00::6", false),
+    ] {
+        assert_eq!(is_own(ip(own), ip(peer)), expected, "{own} {peer}");
+    }
+    let (hurry, _) = watch::channel((0, String::new()));
+    assert_eq!(route("POST /probe HTTP/1.1", false, &Stats::default(), &hurry).0, "403 Forbidden");
+}
