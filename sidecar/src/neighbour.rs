@@ -39,7 +39,8 @@ pub fn neighbours(observed: &Observed, now: Duration, wall: u64) -> Neighbours {
             }
             ContainerState::Waiting => Life::Stopped,
             ContainerState::Terminated(code) => {
-                let is_last = observed.restart_policy == "Never" || (observed.restart_policy == "OnFailure" && code == 0);
+                let is_last =
+                    observed.restart_policy == "Never" || (observed.restart_policy == "OnFailure" && code == 0);
                 if is_last && observed.containers.contains(name) { Life::Ended } else { Life::Stopped }
             }
         };
