@@ -217,7 +217,7 @@ async fn an_own_plan_that_cannot_be_used_is_refused_by_field() {
 #[tokio::test]
 async fn openkruises_plan_is_kept_and_what_it_left_out_is_added() {
     let webhook = Webhook::with_marker();
-    let plan = json(&webhook.create(|_| {}).await.annotation("kruise.io/podprobe").to_owned());
+    let plan = json(webhook.create(|_| {}).await.annotation("kruise.io/podprobe"));
     let text = serde_json::to_string_pretty(&plan).expect("json");
     let reply = webhook
         .create(|pod| {

@@ -4,8 +4,11 @@ use crate::harness::{Webhook, review};
 use probelet_webhook::skip::SkipReason;
 use serde_json::{Value, json};
 
-/// A reason, where it is on the Pod.
-fn rows() -> Vec<(SkipReason, fn(&mut Value))> {
+/// A reason, and what makes it one.
+type Row = (SkipReason, fn(&mut Value));
+
+/// The reasons that are on the Pod itself.
+fn rows() -> Vec<Row> {
     vec![
         (SkipReason::OptedOut, |pod| pod["metadata"]["labels"]["probelet.io/inject"] = "disabled".into()),
         (SkipReason::MirrorPod, |pod| pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x".into()),

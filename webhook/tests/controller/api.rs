@@ -1,0 +1,230 @@
+//! etcd and kube-apiserver on free ports of loopback, with the chart's objects in them. One for the whole program; tests take turns.
+
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use probelet_tests::{binary, work_tree};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+/// Ends both programs when its standard input closes, which happens however this process ends.
+const KEEPER: &str = r#"
+"$1" --data-dir "$3/etcd" --unsafe-no-fsync --listen-client-urls "http://127.0.0.1:$4" \
+  --advertise-client-urls "http://127.0.0.1:$4" --listen-peer-urls "http://127.0.0.1:$5" \
+  --initial-advertise-peer-urls "http://127.0.0.1:$5" --initial-cluster "default=http://127.0.0.1:$5" \
+  >"$3/etcd.log" 2>&1 </dev/null &
+ETCD=$!
+"$2" --etcd-servers "http://127.0.0.1:$4" --cert-dir "$3/certs" --secure-port "$6" --bind-address 127.0.0.1 \
+  --advertise-address 127.0.0.1 --service-account-key-file "$3/sa.pub" --service-account-signing-key-file "$3/sa.key" \
+  --service-account-issuer https://kubernetes.default.svc --token-auth-file "$3/tokens.csv" \
+  --authorization-mode RBAC --service-cluster-ip-range 10.97.0.0/16 --endpoint-reconciler-type none \
+  --disable-admission-plugins ServiceAccount --audit-policy-file "$3/audit.yaml" --audit-log-path "$3/audit.log" >"$3/api.log" 2>&1 </dev/null &
+API=$!
+cat >/dev/null
+kill "$ETCD" "$API"
+rm -rf "$3"
+"#;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+const TOKENS: &str = "admin-token,admin,admin,\"system:masters\"\n\
+    hook-token,system:serviceaccount:probelet-system:probelet-webhook,hook,\"system:serviceaccounts,system:serviceaccounts:probelet-system\"\n";
+
+/// Everything that the webhook asks for is written down, and nothing else.
+const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "Metadata", "users": ["system:serviceaccount:probelet-system:probelet-webhook"]}, {"level": "None"}]}"#;
+
+static SERVER: OnceCell<Server> = OnceCell::const_new();
+static TURN: Mutex<()> = Mutex::const_new(());
+
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    _keeper: Child,
+}
+
+/// A turn with the API server.
+pub(crate) struct Lab {
+    pub(crate) client: Client,
+    pub(crate) server: &'static Server,
+    _turn: MutexGuard<'static, ()>,
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("port");
+    listener.local_addr().expect("address").port()
+}
+
+impl Server {
+    async fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("probelet-api-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("folder");
+        let key = rcgen::KeyPair::generate().expect("key");
+        fs::write(folder.join("sa.key"), key.serialize_pem()).expect("key");
+        fs::write(folder.join("sa.pub"), key.public_key_pem()).expect("key");
+        fs::write(folder.join("tokens.csv"), TOKENS).expect("tokens");
+        fs::write(folder.join("audit.yaml"), AUDIT).expect("policy");
+        let ports = [free_port(), free_port(), free_port()];
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .args([binary::program("etcd").expect("etcd"), binary::program("kube-apiserver").expect("kube-apiserver")])
+            .arg(&folder)
+            .args(ports.map(|port| port.to_string()))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        let server = Self { folder, port: ports[2], _keeper: keeper };
+        server.ready().await;
+        server.install().await;
+        server
+    }
+
+    /// The kubeconfig of one of the two users.
+    pub(crate) fn kubeconfig(&self, token: &str) -> PathBuf {
+        let path = self.folder.join(format!("{token}.kubeconfig"));
+        if path.exists() {
+            // A process that is just starting may be reading it.
+            return path;
+        }
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{}", self.port),
+                "certificate-authority": self.folder.join("certs/apiserver.crt")}}],
+            "users": [{"name": "test", "user": {"token": token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        });
+        fs::write(&path, text.to_string()).expect("kubeconfig");
+        path
+    }
+
+    /// What the webhook has asked for so far, as `verb resource`.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let part = |event: &Value, path| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        events.map(|event| format!("{} {}", part(&event, "/verb"), part(&event, "/objectRef/resource"))).collect()
+    }
+
+    async fn client(&self) -> kube::Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig("admin-token")).expect("kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("config");
+        Client::try_from(config)
+    }
+
+    async fn ready(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // It writes its certificate a moment after its start.
+            if self.folder.join("certs/apiserver.crt").exists()
+                && let Ok(client) = self.client().await
+            {
+                let request = http::Request::get("/readyz").body(Vec::new()).expect("request");
+                if client.request_text(request).await.is_ok() {
+                    return;
+                }
+            }
+            let log = || fs::read_to_string(self.folder.join("api.log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "the API server is not ready:\n{}", log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The objects of the chart but for what runs Pods, and a virtual node.
+    async fn install(&self) {
+        let text = fs::read_to_string(work_tree().join("manifests/probelet.yaml")).expect("manifest");
+        let path = self.folder.join("probelet.yaml");
+        fs::write(&path, without_deployment(&text)).expect("manifest");
+        let applied = Command::new(binary::program("kubectl").expect("kubectl"))
+            .env("KUBECONFIG", self.kubeconfig("admin-token"))
+            .args(["apply", "--filename"])
+            .arg(&path)
+            .output()
+            .expect("kubectl");
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        let client = self.client().await.expect("client");
+        let node = json!({"metadata": {"name": "virtual", "labels": {"type": "virtual-kubelet"}}});
+        create::<Node>(&Api::all(client), node).await;
+    }
+}
+
+fn without_deployment(text: &str) -> String {
+    text.split("\n---").filter(|document| !document.contains("\nkind: Deployment")).collect::<Vec<_>>().join("\n---")
+}
+
+impl Lab {
+    /// Waits for its turn.
+    pub(crate) async fn turn() -> Self {
+        let turn = TURN.lock().await;
+        let server = SERVER.get_or_init(Server::start).await;
+        Self { client: server.client().await.expect("client"), server, _turn: turn }
+    }
+
+    /// An empty namespace, opted in.
+    pub(crate) async fn opted_in(&self, name: &str) -> String {
+        let labels = json!({"probelet.io/inject": "enabled"});
+        create::<Namespace>(&Api::all(self.client.clone()), json!({"metadata": {"name": name, "labels": labels}}))
+            .await;
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), name);
+        create(&accounts, json!({"metadata": {"name": "default"}})).await;
+        name.to_owned()
+    }
+
+    pub(crate) async fn label_namespace(&self, name: &str, labels: Value) {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"metadata": {"labels": labels}}));
+        api.patch(name, &PatchParams::default(), &patch).await.expect("labelled");
+    }
+
+    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) async fn remove_pod(&self, namespace: &str, name: &str) {
+        self.pods(namespace).delete(name, &DeleteParams::default().grace_period(0)).await.expect("deleted");
+    }
+}
+
+pub(crate) async fn create<K>(api: &Api<K>, object: Value) -> K
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug + serde::Serialize,
+{
+    let object: K = serde_json::from_value(object).expect("object");
+    api.create(&PostParams::default(), &object).await.expect("created")
+}
+
+/// A Pod for the virtual node, with one container.
+pub(crate) fn pod(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"app": "game"}},
+        "spec": {"serviceAccountName": "default", "nodeSelector": {"type": "virtual-kubelet"},
+            "containers": [{"name": "main", "image": "example.com/game:1", "ports": [{"containerPort": 80}]}]},
+    })
+}
+
+/// Waits until an answer is there.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, async || look().await).await
+}
+
+/// Waits until an answer is there, but not longer than this.
+pub(crate) async fn within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Where a test may put its files.
+pub(crate) fn folder(server: &Server) -> &Path {
+    &server.folder
+}
