@@ -40,7 +40,7 @@ pub enum Hook {
         port: u16,
         /// As given, empty where left out.
         path: String,
-        /// As given; unset: the Pod itself.
+        /// An IP address or `localhost`; unset: the Pod itself. Other names cannot be chained, the agent has no resolver.
         host: Option<String>,
         /// Name and value, in order.
         headers: Vec<(String, String)>,

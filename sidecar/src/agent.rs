@@ -1,16 +1,18 @@
 //! The program `probelet-agent`: std and rustix only, since every container with an exec probe pays for it.
 //!
 //! `install` copies it to the shared volume (an init container, once a Pod), `start` leaves it running in a target
-//! container (its `postStart`), `serve` is what is left running.
+//! container (its `postStart`), `serve` is what is left running; `look` is for the application.
 
 mod expand;
 mod hook;
 mod install;
+mod look;
 mod run;
 mod serve;
 mod start;
 
 use probelet_protocol::agent::AgentStart;
+use probelet_protocol::name::AGENT_DIR;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ The exec agent of probelet: runs exec probes in their container.
   probelet-agent start --container NAME --key KEY --dir DIR [HOOK]
       leaves the agent running and returns at once (postStart); HOOK is the container's own postStart:
       --http-get PORT PATH [--host HOST] [--header NAME VALUE]... | --sleep SECONDS | --tcp-socket | -- COMMAND...
+  probelet-agent look [PROBE [DIR]]
+      asks the sidecar to run this probe, or all of them, now; DIR is /.probelet
   probelet-agent --version | --help
 ";
 
@@ -42,16 +46,23 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             },
             Err(word) => usage(&format!("start: argument {word:?} is not UTF-8")),
         },
+        Some("look") => {
+            let mut word = || words.next().map(|word| word.to_string_lossy().into_owned());
+            let probe = word().unwrap_or_default();
+            told(look::look(&word().unwrap_or_else(|| AGENT_DIR.to_owned()), &probe))
+        }
         Some("serve") => told(serve::serve()),
-        Some("--version" | "-V") => {
-            println!("probelet-agent {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
-        Some("--help" | "-h" | "help") => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
+        Some("--version" | "-V") => print(concat!("probelet-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+        Some("--help" | "-h" | "help") => print(HELP),
         other => usage(&format!("unknown command {:?}", other.unwrap_or_default())),
+    }
+}
+
+/// Without std's buffers, which are linked for nobody else here.
+fn print(text: &str) -> ExitCode {
+    match rustix::io::write(rustix::stdio::stdout(), text.as_bytes()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod grpc;
 pub mod handler;
 pub mod heal;
 pub mod http;
+pub mod knock;
 pub mod ledger;
 pub mod log;
 pub mod look;

@@ -6,6 +6,7 @@ mod pod;
 use pod::{AGENT, Pod, until};
 use probelet_protocol::agent::{Hook, SOCKET};
 use probelet_sidecar::frame::{Ending, Frame, VERSION};
+use probelet_sidecar::knock::{Door, Knock};
 use probelet_sidecar::outcome::Outcome::{Failure, Success};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -296,6 +297,24 @@ async fn a_crowd_of_connections_is_refused() {
     drop(crowd);
     pod.start("main", None);
     sidecar.connected("main").await;
+}
+
+#[tokio::test]
+async fn an_application_asks_for_a_look() {
+    let pod = Pod::new();
+    let look = |probe: &str| Command::new(AGENT).args(["look", probe]).arg(&pod.dir).output().expect("look");
+    let failed = look("health");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("/look.sock: No such file or directory"));
+    let mut door = Door::open(&pod.dir).expect("door");
+    assert!(look("health").status.success());
+    assert_eq!(door.next().await.expect("knock"), Knock::Probes(["health".to_owned()].into()));
+    assert!(look("").status.success());
+    assert_eq!(door.next().await.expect("knock"), Knock::All);
+    // However many come while nobody listens, none waits.
+    for _ in 0..20 {
+        assert!(look("health").status.success());
+    }
 }
 
 /// Threat T7.

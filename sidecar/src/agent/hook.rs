@@ -5,7 +5,7 @@ use crate::http::url::{Reference, Url};
 use probelet_protocol::agent::Hook;
 use probelet_protocol::probe::HttpHeader;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn get(port: u16, path: &str, host: Option<&str>, headers: &[(String, String)]) 
     let headers = Headers::try_new(&headers, agent).map_err(|error| error.to_string())?;
     let path = Reference::from_path(path);
     let mut failed = String::from("no address");
-    for address in addresses(host, port).map_err(|error| format!("{}: {error}", host.unwrap_or_default()))? {
+    for address in addresses(host, port)? {
         let authority = host.map_or_else(|| address.to_string(), |host| authority(host, port));
         match ask(address, &headers, &path.on("http", authority)) {
             Ok(()) => return Ok(()),
@@ -72,21 +72,26 @@ fn ask(address: SocketAddr, headers: &Headers, url: &Url) -> io::Result<()> {
     if start.starts_with(b"HTTP/") { Ok(()) } else { Err(io::Error::other("malformed HTTP response")) }
 }
 
-/// Where the request goes: the Pod's own address as with kubelet, then loopback, for servers that listen there only.
-fn addresses(host: Option<&str>, port: u16) -> io::Result<Vec<SocketAddr>> {
-    match host {
-        Some(host) => Ok((host, port).to_socket_addrs()?.collect()),
-        None => {
-            let own = [own_address("0.0.0.0:0", "192.0.2.1:9"), own_address("[::]:0", "[2001:db8::1]:9")];
-            let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-            Ok(own.into_iter().flatten().chain(loopback).map(|ip| SocketAddr::new(ip, port)).collect())
-        }
-    }
+/// Where the request goes: the Pod's own address as with kubelet, then loopback, for servers that listen there only. A
+/// host that is a name is not looked up: a resolver would be a tenth of this program, for hooks that Pod Security forbids.
+fn addresses(host: Option<&str>, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let addresses: Vec<IpAddr> = match host {
+        Some("localhost") => loopback.into(),
+        Some(host) => vec![host.parse().map_err(|_| format!("host {host:?} is no IP address"))?],
+        None => [own_address(SOMEWHERE_V4), own_address(SOMEWHERE_V6)].into_iter().flatten().chain(loopback).collect(),
+    };
+    Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
+/// Documentation's own addresses (RFC 5737, RFC 3849): nobody's, but routed like any other.
+const SOMEWHERE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const SOMEWHERE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+
 /// The address that would be sent from; a datagram socket's `connect` sends nothing.
-fn own_address(any: &str, somewhere: &str) -> Option<IpAddr> {
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(somewhere).ok()?;
+fn own_address(somewhere: IpAddr) -> Option<IpAddr> {
+    let any = if somewhere.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+    socket.connect(SocketAddr::new(somewhere, 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }

@@ -9,9 +9,9 @@ use std::path::Path;
 /// Copies the running program to `dir`, mode 0555. The file appears whole or not at all; one that is there is replaced.
 pub(super) fn install(dir: &Path) -> Result<(), String> {
     let target = dir.join(AGENT_BINARY.trim_start_matches('/'));
-    let partial = target.with_extension("partial");
+    let partial = dir.join(".partial");
     let copy = || -> io::Result<()> {
-        let mut from = File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
+        let mut from = File::open("/proc/self/exe")?;
         if let Err(error) = fs::remove_file(&partial)
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -24,8 +24,7 @@ const BLIND: Duration = Duration::from_millis(5);
 
 /// Reads its start from standard input, leaves the session of whoever started it, and serves to the container's end.
 pub(super) fn serve() -> Result<(), String> {
-    let mut start = String::new();
-    io::stdin().take(16 * 1024).read_to_string(&mut start).map_err(|error| format!("serve: {error}"))?;
+    let start = read_start().map_err(|error| format!("serve: {error}"))?;
     let mut parts = start.split('\0');
     let (Some(container), Some(key), Some(dir), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err("serve: is for the agent itself; use start".into());
@@ -43,10 +42,23 @@ pub(super) fn serve() -> Result<(), String> {
         again: Instant::now(),
         reap: None,
     };
-    drop(start);
     loop {
         agent.turn();
     }
+}
+
+/// A pipe that [`super::start`] writes once and closes.
+fn read_start() -> io::Result<String> {
+    let mut bytes = vec![0; 4096];
+    let mut length = 0;
+    loop {
+        match rustix::io::read(rustix::stdio::stdin(), &mut bytes[length..])? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 struct Agent {

@@ -21,9 +21,7 @@ pub(super) fn start(start: &AgentStart) -> ExitCode {
 /// One fork, no wait: once this process ends, the agent is a child of the container's PID 1, and it never ends before it. It
 /// learns its key over a pipe, since everybody may read a process's arguments.
 fn detach(start: &AgentStart) -> std::io::Result<()> {
-    let program = std::path::Path::new("/proc/self/exe");
-    let program = if program.exists() { program.to_owned() } else { std::env::current_exe()? };
-    let mut child = Command::new(program)
+    let mut child = Command::new("/proc/self/exe")
         .arg("serve")
         .stdin(Stdio::piped())
         // The runtime waits for the hook until nobody holds its output.
