@@ -174,3 +174,6 @@ impl<R: Runs> Worker<R> {
         self.reports.send(report).await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;
