@@ -3,16 +3,16 @@
 
 use crate::backoff::{Backoff, Trouble};
 use crate::chatter::Chatter;
-use crate::desired::{Desired, Results, Settled, Unit, Want, desired, units};
+use crate::desired::{Desired, Results, Settled, Unit, Want, desired};
 use crate::heal::Heal;
 use crate::look::{LookSettings, Looks};
 use crate::observed::Observed;
 use crate::patch::{Change, Patch, Times, differing};
 use crate::random::Random;
 use crate::refusal::Refusals;
+use crate::retired::Retired;
 use probelet_protocol::plan::{Plan, ProbeId};
 use probelet_protocol::setting::Marks;
-use probelet_protocol::writes::Writes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -105,13 +105,6 @@ struct InFlight {
     purpose: Purpose,
 }
 
-/// Names that this sidecar is to remove, and those that were left on purpose.
-#[derive(Default)]
-struct Retired {
-    names: Writes,
-    kept: BTreeSet<Unit>,
-}
-
 /// The first results of a Pod's probes come within this time of each other, and go together.
 const GATHER: Duration = Duration::from_millis(30);
 
@@ -159,16 +152,8 @@ impl Ledger {
     /// The plan was edited: results of probes that are still in it stay; what only the old plan wrote is retired, unless
     /// its probe says to keep its marks.
     pub fn replan(&mut self, plan: Plan) {
-        let (kept, gone): (Vec<_>, Vec<_>) = self.plan.probes.drain(..).partition(|planned| planned.keep_marks);
-        self.retired.kept.extend(units(&Writes::of(&Plan { probes: kept })));
-        self.retired.names.extend(Writes::of(&Plan { probes: gone }));
-        let is_kept = |unit| self.retired.kept.contains(&unit);
-        self.retired.names.conditions.retain(|name| !is_kept(Unit::Condition(name.clone())));
-        self.retired.names.labels.retain(|name| !is_kept(Unit::Label(name.clone())));
-        self.retired.names.annotations.retain(|name| !is_kept(Unit::Annotation(name.clone())));
+        self.retired.replan(std::mem::take(&mut self.plan), &plan);
         self.results.retain(|id, _| plan.probes.iter().any(|planned| planned.id == *id));
-        let planned = units(&Writes::of(&plan));
-        self.retired.kept.retain(|unit| !planned.contains(unit));
         self.plan = plan;
         self.redraw();
     }
@@ -178,7 +163,7 @@ impl Ledger {
         if self.observed.as_ref().is_some_and(|last| is_older(&observed, last)) {
             return Vec::new();
         }
-        self.retire_listed(&observed);
+        self.retired.observe(&observed, &self.plan);
         self.looks.observed(now);
         self.observed = Some(observed);
         self.redraw();
@@ -310,25 +295,11 @@ impl Ledger {
     }
 
     fn redraw(&mut self) {
-        self.desired = desired(&self.plan, &self.results, &self.retired.names, self.settings.marks);
+        self.desired = desired(&self.plan, &self.results, self.retired.names(), self.settings.marks);
     }
 
     fn differing(&self) -> BTreeSet<Unit> {
         differing(&self.desired, self.observed.as_ref()).into_keys().cloned().collect()
-    }
-
-    /// Names that the Pod's own list still allows and the plan does not need: a probe went away while this sidecar was not
-    /// running. Retired names are done with once they are gone.
-    fn retire_listed(&mut self, observed: &Observed) {
-        let listed: Writes = observed.plan.writes.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default();
-        let planned = units(&Writes::of(&self.plan));
-        let mut names = std::mem::take(&mut self.retired.names);
-        names.extend(listed);
-        let keep = |unit: &Unit| observed.holds(unit) && !planned.contains(unit) && !self.retired.kept.contains(unit);
-        names.conditions.retain(|name| keep(&Unit::Condition(name.clone())));
-        names.labels.retain(|name| keep(&Unit::Label(name.clone())));
-        names.annotations.retain(|name| keep(&Unit::Annotation(name.clone())));
-        self.retired.names = names;
     }
 
     /// Learns from the observation what holds, and finds what held before and does not now.

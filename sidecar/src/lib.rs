@@ -30,6 +30,7 @@ pub mod refusal;
 pub mod repeat;
 pub mod reporter;
 pub mod restart;
+pub mod retired;
 pub mod schedule;
 pub mod serve;
 pub mod sidecar;
