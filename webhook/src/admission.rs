@@ -81,52 +81,65 @@ pub fn mutate_pod(request: &Request<'_>, world: &World<'_>) -> Result<Verdict, R
 
 /// Decides over a Pod that is being created in a namespace.
 pub fn decide_pod(pod: &Pod, namespace: &str, world: &World<'_>) -> Verdict {
-    let World { cluster, config, .. } = *world;
+    let mut warnings = Warnings::default();
+    match patch_for(pod, namespace, world, &mut warnings) {
+        Ok(patch) => Verdict::patched(patch, warnings),
+        Err(Stop::Skip(reason)) => Verdict::skipped(reason, warnings),
+        Err(Stop::Deny(problems)) => Verdict::denied(&problems, warnings),
+        Err(Stop::Fault(message)) => Verdict::error(message, warnings),
+    }
+}
+
+/// Why there is no patch.
+enum Stop {
+    Skip(SkipReason),
+    Deny(Vec<String>),
+    Fault(String),
+}
+
+/// Nothing is refused, or warned of, for a Pod that would not be injected in any case.
+fn patch_for(pod: &Pod, namespace: &str, world: &World<'_>, warnings: &mut Warnings) -> Result<Patch, Stop> {
+    let World { cluster, config, random } = *world;
     let known = cluster.namespace(namespace);
     let known = known.as_deref();
-    let mut warnings = Warnings::default();
-    if let Err(reason) = select::check_wanted(pod, namespace, known, config) {
-        return Verdict::skipped(reason, warnings);
-    }
+    select::check_wanted(pod, namespace, known, config)?;
+    select::check_placement(pod, known, config, cluster)?;
     if let Some(value) = pod.label(INJECT_LABEL).filter(|value| ![INJECT_ENABLED, INJECT_DISABLED].contains(value)) {
         warnings.push(format!("label {INJECT_LABEL}: {value:?} is neither enabled nor disabled, so it is ignored"));
     }
-    let (settings, wanted) = match settings(pod, config) {
-        Ok(settings) => settings,
-        Err(problems) => return Verdict::denied(&problems, warnings),
-    };
-    let marking = match merge::merge(pod, known, &mut warnings) {
-        Ok(marking) => marking,
-        Err(MergeError::Foreign(error)) => return Verdict::error(error.to_string(), warnings),
-        Err(MergeError::Write(error)) => return Verdict::error(error.to_string(), warnings),
-        Err(error @ (MergeError::Own(_) | MergeError::NotAllowed { .. })) => {
-            return Verdict::denied(&[error.to_string()], warnings);
-        }
-    };
-    if marking.plan.probes.is_empty() && !select::is_injected(pod) {
-        let reason = if marking.has_markers { SkipReason::NoProbe } else { SkipReason::NoMarker };
-        return Verdict::skipped(reason, warnings);
-    }
-    if let Err(reason) = select::check_placement(pod, known, config, cluster) {
-        return Verdict::skipped(reason, Warnings::default());
-    }
+    let (settings, wanted) = &settings(pod, config).map_err(Stop::Deny)?;
+    let marking = merge::merge(pod, known, warnings)?;
     if marking.plan.probes.is_empty() {
-        return Verdict { answer: Answer { warnings, ..Answer::default() }, outcome: Outcome::Unchanged }.told();
+        // An earlier pass found probes: their markers have gone in between.
+        let reason = if marking.has_markers { SkipReason::NoProbe } else { SkipReason::NoMarker };
+        return if select::is_injected(pod) { Ok(Patch::default()) } else { Err(Stop::Skip(reason)) };
     }
+    select::check_names(pod)?;
     let own = pod.metadata.annotations.iter().flatten().map(|(key, _)| key);
     resource::unused(pod, own).into_iter().for_each(|warning| warnings.push(warning));
-    let bounds =
-        Bounds::of(known.into_iter().flat_map(|known| known.limit_ranges.values()).flat_map(|items| items.iter()));
-    let (settings, wanted, bounds, random) = (&settings, &wanted, &bounds, world.random);
-    let mut options = Options { config, settings, wanted, bounds, random, warnings: &mut warnings };
-    let injected = match inject::inject(pod, &marking, &mut options) {
-        Ok(injected) => injected,
-        Err(error) => return Verdict::error(error.to_string(), warnings),
-    };
+    let ranges = known.into_iter().flat_map(|known| known.limit_ranges.values());
+    let bounds = &Bounds::of(ranges.flat_map(|items| items.iter()));
+    let mut options = Options { config, settings, wanted, bounds, random, warnings };
+    let injected = inject::inject(pod, &marking, &mut options).map_err(|error| Stop::Fault(error.to_string()))?;
     if inject::annotation_bytes(&injected) > ANNOTATION_BYTES {
-        return Verdict::skipped(SkipReason::AnnotationsTooLarge, warnings);
+        return Err(Stop::Skip(SkipReason::AnnotationsTooLarge));
     }
-    Verdict::patched(patch::diff(pod, &injected), warnings)
+    Ok(patch::diff(pod, &injected))
+}
+
+impl From<SkipReason> for Stop {
+    fn from(reason: SkipReason) -> Self {
+        Self::Skip(reason)
+    }
+}
+
+impl From<MergeError> for Stop {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::Own(_) | MergeError::NotAllowed { .. } => Self::Deny(vec![error.to_string()]),
+            MergeError::Foreign(_) | MergeError::Write(_) => Self::Fault(error.to_string()),
+        }
+    }
 }
 
 /// Decides over the binding of a Pod to a node.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::limit_range::Bounds;
 use crate::merge::Marking;
-use crate::pod::{Pod, is_native_sidecar, name};
+use crate::pod::{Pod, name};
 use crate::resource::Wanted;
 use crate::warning::Warnings;
 use probelet_protocol::name::SIDECAR_CONTAINER;
@@ -67,13 +67,8 @@ pub fn inject(pod: &Pod, marking: &Marking, options: &mut Options<'_>) -> Result
 /// The sidecar that an earlier pass added.
 fn sidecar(pod: &mut Pod) -> Option<&mut Value> {
     let spec = pod.spec.as_object_mut()?;
-    let mut lists = spec.iter_mut().filter(|(field, _)| ["containers", "initContainers"].contains(&field.as_str()));
-    lists.find_map(|(field, list)| {
-        let native = field == "initContainers";
-        list.as_array_mut()?
-            .iter_mut()
-            .find(|container| name(container) == SIDECAR_CONTAINER && native == is_native_sidecar(container))
-    })
+    let lists = spec.iter_mut().filter(|(field, _)| ["containers", "initContainers"].contains(&field.as_str()));
+    lists.filter_map(|(_, list)| list.as_array_mut()).flatten().find(|container| name(container) == SIDECAR_CONTAINER)
 }
 
 /// Appends to a list of an object, which it makes where it is absent.

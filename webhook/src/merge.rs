@@ -191,7 +191,9 @@ impl<'a> Merger<'a> {
             } else if !self.has_room(probe) {
                 self.warnings.push(format!("{}: left out, the plan would exceed its limits", at("")));
             } else {
-                self.warn_of_port(probe, &at);
+                if let Some(problem) = port::problem(&probe.probe, &probe.container_name, &self.ports) {
+                    self.warnings.push(at(&problem));
+                }
                 self.add(marker, probe, id);
             }
         }
@@ -205,14 +207,6 @@ impl<'a> Merger<'a> {
             self.bytes = bytes;
         }
         fits
-    }
-
-    fn warn_of_port(&mut self, probe: &PodContainerProbe, at: &dyn Fn(&str) -> String) {
-        let Ok(handler) = probe.probe.handler() else { return };
-        let Some(port) = port::of(handler) else { return };
-        if let Err(error) = port.resolve(&probe.container_name, &self.ports) {
-            self.warnings.push(format!("{}: {error}", at(&format!(".probe.{}.port", handler.name()))));
-        }
     }
 
     /// A probe that is in the Pod's plan already gets its policies.

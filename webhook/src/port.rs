@@ -1,8 +1,8 @@
 //! Ports of a Pod's containers, and ports that probes name.
 
 use crate::pod::{Pod, list, name};
-use probelet_protocol::port::{NamedPorts, Port};
-use probelet_protocol::probe::Handler;
+use probelet_protocol::port::NamedPorts;
+use probelet_protocol::probe::{Handler, Probe};
 use serde_json::Value;
 
 /// Every named container port of the Pod's containers and native sidecars.
@@ -20,11 +20,14 @@ pub fn named(pod: &Pod) -> NamedPorts {
     ports
 }
 
-/// The port that a handler dials, where it may be a name.
-pub fn of(handler: Handler<'_>) -> Option<&Port> {
-    match handler {
-        Handler::HttpGet(action) => Some(&action.port),
-        Handler::TcpSocket(action) => Some(&action.port),
-        Handler::Exec(_) | Handler::Grpc(_) => None,
-    }
+/// The field of a probe's port, and why it leads nowhere.
+pub fn problem(probe: &Probe, container: &str, ports: &NamedPorts) -> Option<String> {
+    let handler = probe.handler().ok()?;
+    let port = match handler {
+        Handler::HttpGet(action) => &action.port,
+        Handler::TcpSocket(action) => &action.port,
+        Handler::Exec(_) | Handler::Grpc(_) => return None,
+    };
+    let error = port.resolve(container, ports).err()?;
+    Some(format!(".probe.{}.port: {error}", handler.name()))
 }

@@ -13,7 +13,7 @@ use probelet_protocol::name::{
 /// Marks a static Pod's image in the API (kubernetes/kubernetes:pkg/kubelet/types/pod_update.go `ConfigMirrorAnnotationKey`).
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// Whether the Pod's owner and its namespace's owner want it, and it can be done.
+/// Whether the Pod's owner and its namespace's owner want it, and the Pod can be changed.
 ///
 /// # Errors
 /// The reason why not.
@@ -37,10 +37,15 @@ pub fn check_wanted(pod: &Pod, namespace: &str, known: Option<&Namespace>, confi
     if placement::is_windows(pod) {
         return Err(SkipReason::WindowsPod);
     }
-    if !is_injected(pod) && has_our_names(pod) {
-        return Err(SkipReason::NameTaken);
-    }
     Ok(())
+}
+
+/// Whether the names of what would be added are free.
+///
+/// # Errors
+/// [`SkipReason::NameTaken`] where they are not.
+pub fn check_names(pod: &Pod) -> Result<(), SkipReason> {
+    if !is_injected(pod) && has_our_names(pod) { Err(SkipReason::NameTaken) } else { Ok(()) }
 }
 
 /// Whether the Pod lands where no node agent marks it, or may land there.

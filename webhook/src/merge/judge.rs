@@ -32,7 +32,8 @@ pub(super) fn policies(policies: &[MarkerPolicy]) -> Option<String> {
         .map(|key| format!("key {key} is reserved"))
 }
 
-fn handler(probe: &Probe) -> Option<String> {
+/// What is wrong with a handler.
+pub(super) fn handler(probe: &Probe) -> Option<String> {
     let host = match probe.handler() {
         Ok(Handler::HttpGet(action)) => &action.host,
         Ok(Handler::TcpSocket(action)) => &action.host,

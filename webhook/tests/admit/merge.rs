@@ -201,6 +201,11 @@ async fn an_own_plan_that_cannot_be_used_is_refused_by_field() {
             reserved,
             "annotation kruise.io/podprobe: probe game/a: key kruise.io/l is reserved",
         ),
+        (
+            "kruise.io/podprobe",
+            &OWN.replace(r#""port":1"#, r#""port":1,"host":"10.0.0.1""#),
+            "annotation kruise.io/podprobe: probe game/a: host is not allowed, a probe goes to its own Pod",
+        ),
         ("probelet.io/marker-policies", "1", "annotation probelet.io/marker-policies: not a JSON list"),
     ] {
         let reply = Webhook::empty()
@@ -212,6 +217,22 @@ async fn an_own_plan_that_cannot_be_used_is_refused_by_field() {
         assert!(!reply.allowed);
         assert!(reply.message().contains(message), "{}\n{message}", reply.message());
     }
+}
+
+#[tokio::test]
+async fn ports_and_containers_that_an_own_plan_misses_are_told() {
+    let plan = json!([
+        {"name": "a", "containerName": "game", "probe": {"httpGet": {"port": "web"}}, "podConditionType": "x.io/A"},
+        {"name": "b", "containerName": "gone", "probe": {"httpGet": {"port": 80}}, "podConditionType": "x.io/B"},
+    ]);
+    let reply = Webhook::empty().create(|pod| pod.put("kruise.io/podprobe", plan.to_string())).await;
+    assert_eq!(
+        reply.warnings(),
+        [
+            "probelet: annotation kruise.io/podprobe: probe game/a.probe.httpGet.port: container \"game\" has no port named \"web\" (...",
+            "probelet: annotation kruise.io/podprobe: probe gone/b: the Pod has no such container",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -48,6 +48,24 @@ async fn each_reason_leaves_the_pod_alone_and_is_counted() {
 }
 
 #[tokio::test]
+async fn nothing_is_refused_or_warned_of_on_ordinary_nodes() {
+    for change in [
+        (|pod| pod["metadata"]["annotations"]["probelet.io/peroid"] = "1s".into()) as fn(&mut Value),
+        |pod| pod["metadata"]["annotations"]["kruise.io/podprobe"] = "{".into(),
+        |pod| pod["spec"]["containers"][0]["name"] = "other".into(),
+        |pod| pod["spec"]["containers"][1]["name"] = "probelet".into(),
+    ] {
+        let ordinary = |pod: &mut Value| {
+            pod["spec"]["nodeSelector"] = json!({"type": "ordinary"});
+            change(pod);
+        };
+        let reply = Webhook::with_marker().create(ordinary).await;
+        assert!(reply.is_unchanged());
+        assert_eq!((reply.warnings().len(), reply.outcome()), (0, "skipped: the Pod is not bound for a virtual node"));
+    }
+}
+
+#[tokio::test]
 async fn namespaces_decide_first() {
     let webhook = Webhook::with_marker();
     for (namespace, labels, reason) in [
