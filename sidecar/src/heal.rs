@@ -14,7 +14,7 @@ pub const GAP: Duration = Duration::from_secs(30);
 /// Longest wait between two heals in a war.
 pub const LONGEST_GAP: Duration = Duration::from_secs(600);
 /// Time without an overwrite, beyond the wait, that ends a war.
-pub const QUIET: Duration = Duration::from_secs(30);
+pub const QUIET: Duration = Duration::from_secs(5);
 
 /// Recognises overwrites that follow heals.
 #[derive(Clone, Debug, Default)]
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn overwrites_far_apart_are_healed_at_once_for_ever() {
-        let seconds = heals(61, 61 * 100);
+        let seconds = heals(36, 36 * 100);
         assert_eq!(seconds.len(), 100);
-        assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] == 61));
+        assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] == 36));
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn all_errors_come_at_once_each_with_its_variable() {
     ]);
     for expected in [
         "PROBELET_POD_UID: must be set",
-        "PROBELET_PLAN: annotation kruise.io/podprobe: [0].name",
+        "PROBELET_PLAN: annotation kruise.io/podprobe: [0].",
         "PROBELET_OBSERVE: \"guess\"",
         "PROBELET_LOOK: \"soon\": must be a duration",
         "PROBELET_METRICS_PORT: \"0\"",
