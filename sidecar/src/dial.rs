@@ -1,19 +1,25 @@
 //! The only place that opens a socket for a probe, and the one that decides where to (threat T5, CVE-2026-24005): to
 //! loopback and the Pod's own addresses, after resolution. Nothing here asks DNS; `localhost` is the only name known.
 
+mod lease;
+
+pub use lease::Lease;
+use lease::Ports;
 use probelet_protocol::setting::ProbeHost;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
-/// The addresses that are the Pod itself, and those of them that probes are sent to.
-#[derive(Clone, Debug)]
+/// The addresses that are the Pod itself, and those of them that one probe is sent to.
+#[derive(Debug)]
 pub struct Dialer {
     pod_ips: Vec<IpAddr>,
     targets: Vec<IpAddr>,
+    ports: Arc<Ports>,
 }
 
 /// An open connection, and which of the addresses answered.
@@ -23,6 +29,8 @@ pub struct Connection {
     pub stream: TcpStream,
     /// The other end.
     pub peer: SocketAddr,
+    /// To close it with, once it has nothing left to say.
+    pub lease: Lease,
 }
 
 /// Why there is no connection. Reads as Go's `net.OpError` does, without what changes from run to run.
@@ -52,12 +60,12 @@ impl Dialer {
             ProbeHost::PodIp => pod_ips.clone(),
             ProbeHost::Loopback(address) => vec![address],
         };
-        Ok(Self { pod_ips, targets })
+        Ok(Self { pod_ips, targets, ports: Arc::default() })
     }
 
     /// Sends to this host instead; `None` where it is not the Pod itself, see [`Dialer::resolve`].
     pub fn to_host(&self, host: &str) -> Option<Self> {
-        Some(Self { targets: self.resolve(host)?, pod_ips: self.pod_ips.clone() })
+        Some(Self { targets: self.resolve(host)?, pod_ips: self.pod_ips.clone(), ports: Arc::default() })
     }
 
     /// Where probes are sent to, in the order in which they are tried.
@@ -90,7 +98,7 @@ impl Dialer {
         for address in addresses {
             let peer = SocketAddr::new(address.to_canonical(), port);
             match self.connect_to(peer).await {
-                Ok(stream) => return Ok(Connection { stream, peer }),
+                Ok((stream, lease)) => return Ok(Connection { stream, peer, lease }),
                 Err(source) if is_refusal(&source) => {
                     first.get_or_insert(DialError { peer, source });
                 }
@@ -103,13 +111,13 @@ impl Dialer {
         }))
     }
 
-    async fn connect_to(&self, peer: SocketAddr) -> io::Result<TcpStream> {
+    async fn connect_to(&self, peer: SocketAddr) -> io::Result<(TcpStream, Lease)> {
         if !self.is_own(peer.ip()) {
             return Err(io::Error::other("not an address of this Pod"));
         }
-        let stream = TcpStream::connect(peer).await?;
+        let (stream, lease) = self.ports.connect(peer).await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok((stream, lease))
     }
 }
 

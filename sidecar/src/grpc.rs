@@ -6,7 +6,7 @@ mod hpack;
 mod huffman;
 mod status;
 
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Lease};
 use crate::outcome::Outcome;
 use h2::Connection;
 use health::ServingStatus;
@@ -54,7 +54,7 @@ impl GrpcProbe {
     /// Connects, trying again as grpc-go does while there is time, and asks once.
     pub async fn run(&self, timeout: Duration) -> Outcome {
         let deadline = Instant::now() + timeout;
-        let Ok((mut connection, peer)) = timeout_at(deadline, self.connect()).await else {
+        let Ok((mut connection, peer, lease)) = timeout_at(deadline, self.connect()).await else {
             let address = SocketAddr::new(self.dialer.targets()[0], self.port).to_string();
             return Outcome::Failure(format!(
                 "timeout: failed to connect service {address:?} within {timeout:?}: context deadline exceeded"
@@ -71,6 +71,9 @@ impl GrpcProbe {
             ("grpc-timeout", &rest),
         ];
         let answer = timeout_at(deadline, connection.call(&fields, &self.request)).await;
+        if let Ok(Ok(_)) = answer {
+            lease.close(connection.into_stream());
+        }
         let status = match answer {
             Ok(Ok(message)) => match health::response(&message) {
                 Some(ServingStatus::SERVING) => return Outcome::Success("service healthy".into()),
@@ -86,7 +89,7 @@ impl GrpcProbe {
     }
 
     /// Ends with a connection or not at all.
-    async fn connect(&self) -> (Connection<TcpStream>, SocketAddr) {
+    async fn connect(&self) -> (Connection<TcpStream>, SocketAddr, Lease) {
         loop {
             let next = Instant::now() + AGAIN;
             match self.attempt().await {
@@ -96,9 +99,9 @@ impl GrpcProbe {
         }
     }
 
-    async fn attempt(&self) -> io::Result<(Connection<TcpStream>, SocketAddr)> {
+    async fn attempt(&self) -> io::Result<(Connection<TcpStream>, SocketAddr, Lease)> {
         let connected = self.dialer.connect(self.dialer.targets(), self.port).await.map_err(io::Error::other)?;
-        Ok((Connection::open(connected.stream).await?, connected.peer))
+        Ok((Connection::open(connected.stream).await?, connected.peer, connected.lease))
     }
 }
 

@@ -6,7 +6,7 @@ mod response;
 mod tls;
 pub(crate) mod url;
 
-use crate::dial::{Connection, Dialer, reason};
+use crate::dial::{Connection, Dialer, Lease, reason};
 use crate::outcome::Outcome;
 use probelet_protocol::limit::cut_message;
 use probelet_protocol::probe::HttpGetAction;
@@ -146,12 +146,12 @@ fn failure(url: &Url, error: &str) -> Outcome {
 async fn exchange(connection: Connection, url: &Url, headers: &Headers, deadline: Instant) -> Answer {
     let request = headers.request(url);
     if url.scheme == "http" {
-        return converse(connection.stream, &request, url, deadline).await;
+        return converse(connection.stream, connection.lease, &request, url, deadline).await;
     }
     let name = ServerName::try_from(request::server_name(headers, url).to_owned())
         .unwrap_or_else(|_| ServerName::IpAddress(connection.peer.ip().into()));
     match timeout_at(deadline, tls::connector().connect(name, connection.stream)).await {
-        Ok(Ok(stream)) => converse(stream, &request, url, deadline).await,
+        Ok(Ok(stream)) => converse(stream, connection.lease, &request, url, deadline).await,
         Ok(Err(error)) => Answer::Final(failure(url, &tls_reason(&error))),
         Err(_) => Answer::Final(failure(url, &format!("net/http: TLS handshake timeout{AWAITING}"))),
     }
@@ -170,9 +170,9 @@ fn tls_reason(error: &std::io::Error) -> String {
 }
 
 /// One request and its answer on an open connection.
-async fn converse<S>(mut stream: S, request: &str, url: &Url, deadline: Instant) -> Answer
+async fn converse<S>(mut stream: S, lease: Lease, request: &str, url: &Url, deadline: Instant) -> Answer
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head_and_reader = async {
         // A server may answer and close without reading; its answer counts, as for Go's client.
@@ -204,6 +204,9 @@ where
             return Answer::Final(failure(url, error));
         }
     };
+    if let Some(stream) = reader.into_stream() {
+        lease.close(stream);
+    }
     verdict(head, &body)
 }
 

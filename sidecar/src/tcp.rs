@@ -22,7 +22,10 @@ impl TcpProbe {
     /// Success, with no message, when a connection is accepted within `limit`.
     pub async fn run(&self, limit: Duration) -> Outcome {
         let message = match timeout(limit, self.dialer.connect(self.dialer.targets(), self.port)).await {
-            Ok(Ok(_)) => return Outcome::Success(String::new()),
+            Ok(Ok(connection)) => {
+                connection.lease.close(connection.stream);
+                return Outcome::Success(String::new());
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("dial tcp {}: i/o timeout", SocketAddr::new(self.dialer.targets()[0], self.port)),
         };

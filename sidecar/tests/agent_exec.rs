@@ -84,7 +84,7 @@ async fn a_timeout_kills_the_whole_group_and_leaves_no_zombie() {
         let took = begin.elapsed();
         let message = "command timed out: \"sh -c sleep 999 & sleep 999\" timed out after 200ms";
         assert_eq!(outcome, Ok(Failure(message.into())));
-        assert!(took >= limit && took < limit + Duration::from_millis(150), "{took:?}");
+        assert!(took >= limit && took < limit + Duration::from_secs(1), "{took:?}");
     }
     until("only the agent lives", || pod.processes().len() == 1).await;
     until("no zombie is left", || pod.zombies() == 0).await;
@@ -98,8 +98,8 @@ async fn what_a_command_leaves_behind_lives_on_and_is_reaped() {
     pod.start("main", None);
     sidecar.connected("main").await;
     let begin = Instant::now();
-    assert_eq!(sidecar.exec(&shell("sleep 0.4 & echo done"), LONG).await, Ok(Success("done\n".into())));
-    assert!(begin.elapsed() < Duration::from_millis(300), "{:?}", begin.elapsed());
+    assert_eq!(sidecar.exec(&shell("sleep 2 & echo done"), LONG).await, Ok(Success("done\n".into())));
+    assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
     assert_eq!(pod.processes().len(), 2);
     until("the one left behind has ended", || pod.processes().len() == 1).await;
     until("no zombie is left", || pod.zombies() == 0).await;

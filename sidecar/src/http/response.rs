@@ -49,6 +49,7 @@ pub(crate) struct Reader<S> {
     buffer: Vec<u8>,
     start: usize,
     head_bytes: usize,
+    is_whole: bool,
 }
 
 // === impl Head ===
@@ -127,7 +128,12 @@ impl Head {
 impl<S: AsyncRead + Unpin> Reader<S> {
     /// Reads from this connection.
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, buffer: Vec::with_capacity(2048), start: 0, head_bytes: 0 }
+        Self { stream, buffer: Vec::with_capacity(2048), start: 0, head_bytes: 0, is_whole: false }
+    }
+
+    /// The connection, to be closed; `None` where more of the answer is to come, so that it can only be dropped.
+    pub(crate) fn into_stream(self) -> Option<S> {
+        self.is_whole.then_some(self.stream)
     }
 
     /// The head of the final answer: 1xx ones are passed over, but for 101, which ends the exchange.
@@ -168,6 +174,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
     pub(crate) async fn body(&mut self, head: &Head) -> Result<Vec<u8>, ReadError> {
         let mut body = Body { kept: Vec::new(), left: BODY };
         if matches!(head.status, 101 | 204 | 304) {
+            self.is_whole = head.status != 101;
             return Ok(body.kept);
         }
         if head.is_chunked()? {
@@ -179,6 +186,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 self.start += body.take(&self.buffer[self.start..]);
             }
         }
+        self.is_whole = body.left > 0;
         Ok(body.kept)
     }
 
