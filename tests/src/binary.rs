@@ -36,7 +36,10 @@ pub const ETCD: Module = Module { name: "etcd", flags: STRIP, programs: &[("etcd
 /// helm and kubeconform.
 pub const HELM: Module = Module {
     name: "helm",
-    flags: STRIP,
+    // As helm's own build does: without them `helm template` takes the cluster for version 1.20.
+    flags: "-s -w -X helm.sh/helm/v3/internal/version.version=v3.19.0 \
+            -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 \
+            -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34",
     programs: &[("helm", "helm.sh/helm/v3/cmd/helm"), ("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")],
 };
 
