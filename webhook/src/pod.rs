@@ -1,6 +1,7 @@
 //! A Pod as admission sees it: metadata as far as it decides something, the spec as raw JSON, so that fields which no
 //! type here knows survive.
 
+use probelet_protocol::name::SIDECAR_CONTAINER;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,9 +68,11 @@ impl Pod {
     }
 
     /// Containers that a probe can be for: the plain ones, then the native sidecars, as OpenKruise counts them
-    /// (openkruise/kruise:pkg/webhook/pod/mutating/pod_probe_marker.go).
+    /// (openkruise/kruise:pkg/webhook/pod/mutating/pod_probe_marker.go). Never the injected ones: what a second pass finds
+    /// must be what the first found.
     pub fn targets(&self) -> impl Iterator<Item = &Value> {
-        self.containers().iter().chain(self.init_containers().iter().filter(|container| is_native_sidecar(container)))
+        let natives = self.init_containers().iter().filter(|container| is_native_sidecar(container));
+        self.containers().iter().chain(natives).filter(|container| name(container) != SIDECAR_CONTAINER)
     }
 
     /// Whether a container or init container has this name.

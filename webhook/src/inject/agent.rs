@@ -34,6 +34,7 @@ pub(super) fn add(pod: &mut Pod, before: &Pod, plan: &Plan, options: &mut Option
     if !before.has_container(AGENT_CONTAINER) {
         install(pod, before, &targets, options);
     }
+    make_evictable(pod);
     for target in targets {
         if keys.contains_key(target) {
             continue;
@@ -72,6 +73,10 @@ fn install(pod: &mut Pod, before: &Pod, targets: &BTreeSet<&str>, options: &Opti
         (Some(first), Some(containers)) => containers.insert(first, container),
         _ => super::push(&mut pod.spec, "initContainers", container),
     }
+}
+
+/// A local volume keeps the cluster autoscaler from removing a node, unless it is named here (fault F19).
+fn make_evictable(pod: &mut Pod) {
     let annotations = pod.metadata.annotations.get_or_insert_default();
     let volumes = annotations.entry(SAFE_TO_EVICT_ANNOTATION.to_owned()).or_default();
     if !volumes.split(',').any(|volume| volume.trim() == AGENT_VOLUME) {

@@ -29,7 +29,10 @@ const OWN: [&str; 8] = [
 
 static BASE: LazyLock<Value> = LazyLock::new(|| json(REVIEW));
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(cluster);
-static CONFIG: LazyLock<Config> = LazyLock::new(Config::default);
+static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+    let settings = [("metrics-port".to_owned(), "9900".to_owned())].into();
+    Config { settings, image_pull_secrets: vec!["probelet-pull".to_owned()], ..Config::default() }
+});
 /// The review around a Pod.
 static REVIEW_HEAD: LazyLock<String> = LazyLock::new(|| {
     let mut review = BASE.clone();
@@ -175,7 +178,7 @@ fn cluster() -> Cluster {
         let condition = format!("x.io/{container}");
         json!({"name": "run", "containerName": container, "probe": {"exec": {"command": ["x"]}}, "podConditionType": condition})
     };
-    let runs = Value::from_iter(["game", "log", "log-native"].map(run));
+    let runs = Value::from_iter(["game", "log", "log-native", "probelet"].map(run));
     let exec = json!({"selector": {"matchLabels": {"app": "minecraft"}}, "probes": runs});
     for (name, spec) in [("exec", exec), ("health", json(MARKER))] {
         cluster.set_marker("games", name, 1, serde_json::from_value(spec).expect("marker"), &BTreeMap::new());
@@ -200,7 +203,7 @@ fn remove_ours(pod: &mut Value, original: &Value) {
             restore(&mut pod["metadata"], &original["metadata"], "annotations");
         }
     }
-    for field in ["containers", "initContainers", "volumes"] {
+    for field in ["containers", "initContainers", "volumes", "imagePullSecrets"] {
         let Some(Value::Array(list)) = pod["spec"].get_mut(field) else { continue };
         list.retain(|item| !item["name"].as_str().is_some_and(|name| name.starts_with("probelet")));
         if list.is_empty() && !original["spec"][field].is_array() {
