@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::handler::{Handler, Target};
+use crate::knock::Knock;
 use crate::neighbour::Neighbours;
 use crate::random::Random;
 use crate::stats::Stats;
@@ -14,7 +15,7 @@ use probelet_protocol::probe::Probe;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Reason of a probe whose handler can never run.
@@ -38,7 +39,7 @@ pub struct Fleet {
     stats: Arc<Stats>,
     reports: mpsc::Sender<Report>,
     neighbours: watch::Sender<Arc<Neighbours>>,
-    hurry: watch::Receiver<(u64, String)>,
+    knocks: broadcast::Sender<Knock>,
     running: BTreeMap<ProbeId, Running>,
     tasks: JoinSet<()>,
 }
@@ -58,7 +59,7 @@ impl Fleet {
         random: Random,
         stats: Arc<Stats>,
         reports: mpsc::Sender<Report>,
-        hurry: watch::Receiver<(u64, String)>,
+        knocks: broadcast::Sender<Knock>,
     ) -> Self {
         let (neighbours, _) = watch::channel(Arc::default());
         Self {
@@ -68,7 +69,7 @@ impl Fleet {
             stats,
             reports,
             neighbours,
-            hurry,
+            knocks,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
@@ -188,7 +189,7 @@ impl Fleet {
             runs,
             track,
             clock: self.clock,
-            ears: Ears { neighbours: self.neighbours.subscribe(), hurry: self.hurry.clone() },
+            ears: Ears { neighbours: self.neighbours.subscribe(), knocks: self.knocks.subscribe() },
             reports: self.reports.clone(),
             stats: self.stats.clone(),
             told,

@@ -1,14 +1,16 @@
 //! The optional port: `/metrics`, `/healthz`, and `POST /probe` from inside the Pod. Small on purpose: one request a
 //! connection, a short head, no body.
 
+use crate::knock::Knock;
 use crate::stats::Stats;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast};
 use tokio::time::timeout;
 
 mod metrics;
@@ -24,7 +26,7 @@ const CONNECTIONS: usize = 8;
 pub struct Server {
     listener: TcpListener,
     stats: Arc<Stats>,
-    hurry: watch::Sender<(u64, String)>,
+    knocks: broadcast::Sender<Knock>,
 }
 
 // === impl Server ===
@@ -34,13 +36,13 @@ impl Server {
     ///
     /// # Errors
     /// The port is taken.
-    pub async fn bind(port: u16, stats: Arc<Stats>, hurry: watch::Sender<(u64, String)>) -> io::Result<Self> {
+    pub async fn bind(port: u16, stats: Arc<Stats>, knocks: broadcast::Sender<Knock>) -> io::Result<Self> {
         let listener = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?,
             Ok(listener) => listener,
         };
-        Ok(Self { listener, stats, hurry })
+        Ok(Self { listener, stats, knocks })
     }
 
     /// Where it listens.
@@ -61,16 +63,16 @@ impl Server {
                 tokio::time::sleep(LIMIT).await;
                 continue;
             };
-            let (stats, hurry) = (self.stats.clone(), self.hurry.clone());
+            let (stats, knocks) = (self.stats.clone(), self.knocks.clone());
             tokio::spawn(async move {
-                let _ = timeout(LIMIT, answer(stream, &stats, &hurry)).await;
+                let _ = timeout(LIMIT, answer(stream, &stats, &knocks)).await;
                 drop(permit);
             });
         }
     }
 }
 
-async fn answer(mut stream: TcpStream, stats: &Stats, hurry: &watch::Sender<(u64, String)>) -> io::Result<()> {
+async fn answer(mut stream: TcpStream, stats: &Stats, knocks: &broadcast::Sender<Knock>) -> io::Result<()> {
     let (own, peer) = (stream.local_addr()?.ip(), stream.peer_addr()?.ip());
     let mut head = Vec::with_capacity(512);
     while !head.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -79,7 +81,7 @@ async fn answer(mut stream: TcpStream, stats: &Stats, hurry: &watch::Sender<(u64
         }
     }
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let (status, body) = route(&String::from_utf8_lossy(line), is_own(own, peer), stats, hurry);
+    let (status, body) = route(&String::from_utf8_lossy(line), is_own(own, peer), stats, knocks);
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
@@ -90,7 +92,7 @@ async fn answer(mut stream: TcpStream, stats: &Stats, hurry: &watch::Sender<(u64
     stream.shutdown().await
 }
 
-fn route(line: &str, is_own: bool, stats: &Stats, hurry: &watch::Sender<(u64, String)>) -> (&'static str, String) {
+fn route(line: &str, is_own: bool, stats: &Stats, knocks: &broadcast::Sender<Knock>) -> (&'static str, String) {
     let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -100,10 +102,9 @@ fn route(line: &str, is_own: bool, stats: &Stats, hurry: &watch::Sender<(u64, St
         ("POST", "/probe") if !is_own => ("403 Forbidden", "only from inside the Pod\n".to_owned()),
         ("POST", "/probe") => {
             let name = query.split('&').find_map(|pair| pair.strip_prefix("name=")).unwrap_or_default();
-            hurry.send_modify(|(count, wanted)| {
-                *count = count.wrapping_add(1);
-                *wanted = name.to_owned();
-            });
+            let knock = if name.is_empty() { Knock::All } else { Knock::Probes(BTreeSet::from([name.to_owned()])) };
+            // Nobody listens: there are no probes.
+            let _ = knocks.send(knock);
             ("202 Accepted", "probing\n".to_owned())
         }
         (_, "/metrics" | "/healthz" | "/probe") => ("405 Method Not Allowed", String::new()),

@@ -7,6 +7,7 @@ use crate::event::{self, Events};
 use crate::exec::{self, AgentsHandle};
 use crate::fleet::{Fleet, FleetSettings};
 use crate::handler::Target;
+use crate::knock::{Door, Knock};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::random::Random;
 use crate::reporter::{End, Parts, Reporter};
@@ -22,13 +23,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Results that may wait for the reporter; a worker waits when there are more.
 const REPORTS: usize = 64;
+/// Requests for a run that a busy worker may miss before it runs anyway.
+const KNOCKS: usize = 16;
 
 /// Why the sidecar could not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +88,9 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
         events
     });
     let stats = Arc::new(Stats::default());
-    let hurry = serve(&mut tasks, config.metrics_port, &stats).await;
+    let knocks = doors(&mut tasks, &config, &stats).await;
     let agents = agents(&mut tasks, &mut config);
-    let fleet = Fleet::new(fleet_settings(&mut config, agents), clock, random.fork(), stats.clone(), reports, hurry);
+    let fleet = Fleet::new(fleet_settings(&mut config, agents), clock, random.fork(), stats.clone(), reports, knocks);
     let look = config.look;
     let settings = LedgerSettings { uid: config.pod.uid.clone(), marks: config.marks, look, observe_first };
     let parts = Parts {
@@ -121,17 +124,37 @@ fn tell_start(config: &Config, observe_first: bool) {
     );
 }
 
-/// Opens the metrics port where one is set. What comes back tells when someone asks for a run.
-async fn serve(tasks: &mut JoinSet<()>, port: Option<u16>, stats: &Arc<Stats>) -> watch::Receiver<(u64, String)> {
-    let (hurry, hurried) = watch::channel((0, String::new()));
-    if let Some(port) = port {
-        match Server::bind(port, stats.clone(), hurry).await {
+/// Opens the doors through which a run can be asked for: the metrics port where one is set, and the socket in the agents'
+/// folder where there is one.
+async fn doors(tasks: &mut JoinSet<()>, config: &Config, stats: &Arc<Stats>) -> broadcast::Sender<Knock> {
+    let (knocks, _) = broadcast::channel(KNOCKS);
+    if let Some(port) = config.metrics_port {
+        match Server::bind(port, stats.clone(), knocks.clone()).await {
             Ok(server) => drop(tasks.spawn(server.run())),
             // The Pod's own job goes on without it.
             Err(error) => tracing::error!(port, %error, "the metrics port cannot be opened"),
         }
     }
-    hurried
+    if config.agent_dir.is_dir() {
+        match Door::open(&config.agent_dir) {
+            Ok(door) => drop(tasks.spawn(hear(door, knocks.clone()))),
+            Err(error) => tracing::warn!(folder = ?config.agent_dir, %error, "nobody can ask for a run: no socket"),
+        }
+    }
+    knocks
+}
+
+async fn hear(mut door: Door, knocks: broadcast::Sender<Knock>) {
+    loop {
+        match door.next().await {
+            // Nobody listens: there are no probes.
+            Ok(knock) => drop(knocks.send(knock)),
+            Err(error) => {
+                tracing::error!(%error, "nobody can ask for a run any more");
+                return;
+            }
+        }
+    }
 }
 
 /// Opens the exec agents' socket where the Pod has exec probes.

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::handler::{Handler, ProbeError};
+use crate::knock::Knock;
 use crate::neighbour::Neighbours;
 use crate::outcome::Outcome;
 use crate::stats::Stats;
@@ -11,6 +12,7 @@ use probelet_protocol::plan::ProbeId;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
 
 /// Something that can be run; the handler, or a script in tests.
@@ -43,12 +45,11 @@ pub struct Report {
 }
 
 /// What a worker hears from outside.
-#[derive(Clone)]
 pub struct Ears {
     /// Containers as last observed.
     pub neighbours: watch::Receiver<Arc<Neighbours>>,
-    /// Number and name of requests to probe now; an empty name means every probe.
-    pub hurry: watch::Receiver<(u64, String)>,
+    /// Requests to probe now.
+    pub knocks: broadcast::Receiver<Knock>,
 }
 
 /// One probe's task.
@@ -110,10 +111,14 @@ impl<R: Runs> Worker<R> {
             let goes_on = tokio::select! {
                 biased;
                 changed = self.ears.neighbours.changed() => changed.is_ok() && self.see().await,
-                // Without a metrics port nobody asks; then this branch is never taken.
-                Ok(()) = self.ears.hurry.changed() => {
-                    let name = self.ears.hurry.borrow_and_update().1.clone();
-                    if name.is_empty() || name == self.id.name {
+                knock = self.ears.knocks.recv() => {
+                    let is_meant = match &knock {
+                        Ok(Knock::Probes(names)) => names.contains(&self.id.name),
+                        // Too many to remember while it ran: one of them may have been meant for it.
+                        Ok(Knock::All) | Err(RecvError::Lagged(_)) => true,
+                        Err(RecvError::Closed) => return,
+                    };
+                    if is_meant {
                         self.track.hurry(self.clock.now().max(self.ran_at + HURRY));
                     }
                     true

@@ -58,8 +58,8 @@ pub fn help(version: &str) -> String {
         text.push_str(&format!("  {variable}\n      {meaning}\n      unset: {unset}\n"));
     }
     text.push_str(
-        "\nProbe now: with a metrics port set, POST /probe to it from inside the Pod runs every probe at once,\n\
-         POST /probe?name=NAME those of one name; each probe at most ten times a second.\n\n\
+        "\nProbe now: a datagram to look.sock in the agents' folder (empty, or a probe's name), or, with a metrics port set,\n\
+         POST /probe or /probe?name=NAME from inside the Pod. Each probe runs at most ten times a second for it.\n\n\
          Exit codes:\n  0  told to stop, or the Pod is gone, or its other containers have all ended\n  \
          1  could not start, or a fault in probelet itself\n  2  bad settings or a bad plan; every one is named\n",
     );

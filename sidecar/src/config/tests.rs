@@ -70,7 +70,7 @@ fn all_errors_come_at_once_each_with_its_variable() {
         "PROBELET_POD_UID: must be set",
         "PROBELET_PLAN: annotation kruise.io/podprobe: [0].",
         "PROBELET_OBSERVE: \"guess\"",
-        "PROBELET_LOOK: \"soon\": must be a duration",
+        "PROBELET_LOOK: \"soon\" is not allowed: must be a duration",
         "PROBELET_METRICS_PORT: \"0\"",
         "PROBELET_POD_IPS: \"localhost\" is not an IP address",
     ] {

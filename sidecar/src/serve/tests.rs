@@ -13,8 +13,8 @@ async fn ask(address: SocketAddr, request: &str) -> String {
 async fn metrics_health_and_probe_now_are_served() {
     let stats = Arc::new(Stats::default());
     stats.ran(&Ok(&Outcome::Success(String::new())), Duration::from_millis(250));
-    let (hurry, mut hurried) = watch::channel((0, String::new()));
-    let server = Server::bind(0, stats, hurry).await.expect("bind");
+    let (knocks, mut knocked) = broadcast::channel(4);
+    let server = Server::bind(0, stats, knocks).await.expect("bind");
     let address = server.address().expect("address");
     let task = tokio::spawn(server.run());
     let metrics = ask(address, "GET /metrics HTTP/1.1\r\n\r\n").await;
@@ -27,7 +27,7 @@ async fn metrics_health_and_probe_now_are_served() {
     }
     assert!(ask(address, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 200"));
     assert!(ask(address, "POST /probe?name=health HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 202"));
-    assert_eq!(*hurried.borrow_and_update(), (1, "health".to_owned()));
+    assert_eq!(knocked.try_recv().expect("knock"), Knock::Probes(BTreeSet::from(["health".to_owned()])));
     assert!(ask(address, "DELETE /metrics HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 405"));
     assert!(ask(address, "GET / HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 404"));
     task.abort();
@@ -46,6 +46,6 @@ fn only_the_own_pod_may_ask_for_a_probe() {
     ] {
         assert_eq!(is_own(ip(own), ip(peer)), expected, "{own} {peer}");
     }
-    let (hurry, _) = watch::channel((0, String::new()));
-    assert_eq!(route("POST /probe HTTP/1.1", false, &Stats::default(), &hurry).0, "403 Forbidden");
+    let (knocks, _) = broadcast::channel(4);
+    assert_eq!(route("POST /probe HTTP/1.1", false, &Stats::default(), &knocks).0, "403 Forbidden");
 }

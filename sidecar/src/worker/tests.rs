@@ -43,7 +43,7 @@ struct Bench {
     clock: Clock,
     result: watch::Sender<char>,
     neighbours: watch::Sender<Arc<Neighbours>>,
-    hurry: watch::Sender<(u64, String)>,
+    knocks: broadcast::Sender<Knock>,
     runs: mpsc::UnboundedReceiver<Duration>,
     reports: mpsc::Receiver<Report>,
     _task: JoinHandle<()>,
@@ -53,7 +53,7 @@ fn bench(period: Duration, delay: Duration) -> Bench {
     let clock = Clock::start();
     let (result, results) = watch::channel('s');
     let (neighbours, seen) = watch::channel(Arc::default());
-    let (hurry, hurried) = watch::channel((0, String::new()));
+    let (knocks, knocked) = broadcast::channel(4);
     let (runs_out, runs) = mpsc::unbounded_channel();
     let (reports_out, reports) = mpsc::channel(8);
     let timing = Timing {
@@ -69,14 +69,14 @@ fn bench(period: Duration, delay: Duration) -> Bench {
         runs: Script { runs: runs_out, result: results, clock },
         track: Track::new("c".into(), timing, false, clock.now(), 1.0),
         clock,
-        ears: Ears { neighbours: seen, hurry: hurried },
+        ears: Ears { neighbours: seen, knocks: knocked },
         reports: reports_out,
         stats: Arc::default(),
         told: None,
         last: (0, Duration::ZERO),
         ran_at: Duration::ZERO,
     };
-    Bench { clock, result, neighbours, hurry, runs, reports, _task: tokio::spawn(worker.work()) }
+    Bench { clock, result, neighbours, knocks, runs, reports, _task: tokio::spawn(worker.work()) }
 }
 
 impl Bench {
@@ -107,7 +107,7 @@ async fn the_first_run_is_at_once_and_only_changes_are_told() {
 #[tokio::test(start_paused = true)]
 async fn nothing_runs_before_the_initial_delay() {
     let mut bench = bench(SECOND, SECOND * 5);
-    bench.hurry.send_replace((1, String::new()));
+    bench.knocks.send(Knock::All).expect("heard");
     assert_eq!(bench.report().await, (None, ProbeState::Succeeded, 5));
     assert_eq!(bench.run_times(), [5000]);
 }
@@ -118,14 +118,14 @@ async fn a_run_that_is_asked_for_comes_at_once_but_at_most_ten_times_a_second() 
     bench.report().await;
     tokio::time::sleep(SECOND).await;
     bench.run_times();
-    for number in 0..1000 {
-        bench.hurry.send_replace((number, "p".into()));
+    for _ in 0..1000 {
+        bench.knocks.send(Knock::Probes(["p".to_owned()].into())).expect("heard");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let times = bench.run_times();
     assert!((9..=11).contains(&times.len()), "{times:?}");
     assert!(times[0] <= 1001, "{times:?}");
-    bench.hurry.send_replace((0, "another".into()));
+    bench.knocks.send(Knock::Probes(["another".to_owned()].into())).expect("heard");
     tokio::time::sleep(SECOND).await;
     assert!(bench.run_times().len() <= 1);
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// A port of the application, open or closed.
@@ -128,8 +128,8 @@ impl Sidecar {
         }
         let (reports, reports_in) = mpsc::channel(8);
         let stats = Arc::default();
-        let (_, hurry) = watch::channel((0, String::new()));
-        let fleet = Fleet::new(fleet(), clock, Random::new(3), Arc::clone(&stats), reports, hurry);
+        let (knocks, _) = broadcast::channel(4);
+        let fleet = Fleet::new(fleet(), clock, Random::new(3), Arc::clone(&stats), reports, knocks);
         let ledger = Ledger::new(settings, plan, Random::new(4));
         let parts = Parts {
             pod,
