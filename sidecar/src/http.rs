@@ -110,7 +110,7 @@ impl HttpProbe {
             let hop = match self.follow(&here, &location) {
                 Ok(Some(hop)) => hop,
                 Ok(None) => return unfollowed,
-                Err(error) => return failure(&here, &error),
+                Err(outcome) => return outcome,
             };
             headers = headers.redirected(&here, &hop.url, hop.keeps_host);
             (addresses, port, url, last) = (hop.addresses, hop.port, Some(hop.url), location);
@@ -119,15 +119,17 @@ impl HttpProbe {
     }
 
     /// Where a redirect leads; `None` where that is elsewhere.
-    fn follow(&self, here: &Url, location: &str) -> Result<Option<Hop>, String> {
+    fn follow(&self, here: &Url, location: &str) -> Result<Option<Hop>, Outcome> {
         let reference = Reference::parse(location)
-            .map_err(|error| format!("failed to parse Location header {location:?}: {error}"))?;
+            .map_err(|error| format!("failed to parse Location header {location:?}: parse {location:?}: {error}"))
+            .map_err(|error| failure(here, &error))?;
         let url = here.join(&reference);
         let Some(addresses) = self.dialer.resolve(url.host()) else { return Ok(None) };
         if url.scheme != "http" && url.scheme != "https" {
-            return Err(format!("unsupported protocol scheme {:?}", url.scheme));
+            return Err(failure(&url, &format!("unsupported protocol scheme {:?}", url.scheme)));
         }
-        let port = url.port().ok_or_else(|| format!("dial tcp: address {}: invalid port", url.authority))?;
+        let invalid = || failure(&url, &format!("dial tcp: address {}: invalid port", url.authority));
+        let port = url.port().ok_or_else(invalid)?;
         // golang/go#22233
         Ok(Some(Hop { addresses, port, url, keeps_host: !reference.is_absolute() }))
     }

@@ -13,6 +13,8 @@ pub(crate) struct Headers {
     user_agent: Option<String>,
     /// The rest: name, value.
     lines: Vec<(String, String)>,
+    /// The probe names a `Referer` itself, which then stays.
+    has_referer: bool,
 }
 
 /// A header that cannot be sent. Never holds its value, which may be a secret (threat T11).
@@ -79,7 +81,8 @@ impl Headers {
             let at = sorted.iter().take_while(|(name, _)| *name <= line.0).count();
             sorted.insert(at, line);
         }
-        Ok(Self { host, user_agent, lines: sorted })
+        let has_referer = sorted.iter().any(|(name, _)| name == "Referer");
+        Ok(Self { host, user_agent, lines: sorted, has_referer })
     }
 
     /// The `Host` that the probe names.
@@ -97,11 +100,12 @@ impl Headers {
         if from.authority != to.authority && !from.host().eq_ignore_ascii_case(to.host()) {
             headers.lines.retain(|(name, _)| !SENSITIVE.contains(&name.as_str()));
         }
-        let has_own = self.lines.iter().any(|(name, _)| name == "Referer");
-        let tells_secret = from.scheme == "https" && to.scheme == "http";
-        if !has_own && !tells_secret {
-            let at = headers.lines.partition_point(|(name, _)| name.as_str() < "Referer");
-            headers.lines.insert(at, ("Referer".into(), from.to_string()));
+        if !self.has_referer {
+            headers.lines.retain(|(name, _)| name != "Referer");
+            if !(from.scheme == "https" && to.scheme == "http") {
+                let at = headers.lines.partition_point(|(name, _)| name.as_str() < "Referer");
+                headers.lines.insert(at, ("Referer".into(), from.to_string()));
+            }
         }
         headers
     }

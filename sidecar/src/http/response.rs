@@ -76,16 +76,16 @@ impl Head {
     }
 
     fn header(&mut self, line: &[u8]) -> Result<(), ReadError> {
-        let malformed = || {
+        let malformed = |what: &str| {
             let line: String = String::from_utf8_lossy(line).chars().take(64).collect();
-            ReadError::Malformed(format!("malformed MIME header line: {line}"))
+            ReadError::Malformed(format!("malformed MIME header{what}: {line:?}"))
         };
-        let colon = line.iter().position(|b| *b == b':').ok_or_else(malformed)?;
+        let colon = line.iter().position(|b| *b == b':').ok_or_else(|| malformed(": missing colon"))?;
         let name = &line[..colon];
         let is_name =
             !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~ ".contains(b));
         if !is_name {
-            return Err(malformed());
+            return Err(malformed(" line"));
         }
         let value = || String::from_utf8_lossy(&line[colon + 1..]).trim_matches([' ', '\t']).to_owned();
         if name.eq_ignore_ascii_case(b"location") {
@@ -106,9 +106,9 @@ impl Head {
                 Ok(number) if text.bytes().all(|b| b.is_ascii_digit()) => number,
                 _ => return Err(ReadError::Malformed(format!("bad Content-Length {text:?}"))),
             };
-            if self.length.replace(number).is_some_and(|first| first != number) {
-                let message = "http: message cannot contain multiple Content-Length headers";
-                return Err(ReadError::Malformed(message.into()));
+            if let Some(first) = self.length.replace(number).filter(|first| *first != number) {
+                let message = "http: message cannot contain multiple Content-Length headers; got";
+                return Err(ReadError::Malformed(format!("{message} [\"{first}\" \"{number}\"]")));
             }
         }
         Ok(())
@@ -199,7 +199,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 return Err(ReadError::Io(io::Error::other("invalid byte in chunk length")));
             };
             if size == 0 {
-                while !self.head_line().await?.is_empty() {}
+                while !self.line().await?.is_empty() {}
                 return Ok(());
             }
             self.bytes(size, body).await?;
@@ -224,8 +224,12 @@ impl<S: AsyncRead + Unpin> Reader<S> {
     }
 
     async fn head_line(&mut self) -> Result<Vec<u8>, ReadError> {
-        let line = self.line().await?;
-        if self.head_bytes > HEAD { Err(ReadError::Endless) } else { Ok(line) }
+        match self.line().await {
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(ReadError::Malformed("unexpected EOF".into()))
+            }
+            result => result,
+        }
     }
 
     /// One line without its end; what goes beyond [`LINE`] is dropped.

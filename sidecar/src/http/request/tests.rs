@@ -85,6 +85,9 @@ fn a_redirect_keeps_secrets_at_home_and_tells_where_it_came_from() {
     let same = headers.redirected(&here, &url("127.0.0.1:81", "https"), true).request(&here);
     assert!(same.contains("Host: h\r\n") && same.contains("Authorization: s\r\n"), "{same}");
     assert!(same.contains("Referer: https://127.0.0.1:80/a\r\n"), "{same}");
+    let again = headers.redirected(&url("x", "http"), &here, true).redirected(&here, &here, true).request(&here);
+    assert_eq!(again.matches("Referer: ").count(), 1);
+    assert!(again.contains("Referer: https://127.0.0.1:80/a\r\n"), "{again}");
     let other = url("localhost:81", "http");
     let other = headers.redirected(&here, &other, false).request(&other);
     assert!(other.contains("Host: localhost:81\r\n") && other.contains("X: 1\r\n"), "{other}");
