@@ -7,6 +7,10 @@ use probelet_webhook::run::{RunError, run};
 use probelet_webhook::settings::Settings;
 use std::process::ExitCode;
 
+// Reviews are many small pieces that live for a millisecond; musl's own allocator takes eight times as long for them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,

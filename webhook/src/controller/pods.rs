@@ -2,32 +2,68 @@
 
 use crate::config::VirtualNodes;
 use crate::pod::{Metadata, Pod};
-use crate::view::kind;
+use crate::view::{kind, lean};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use probelet_protocol::name::{
     INJECTED_ANNOTATION, MARKER_LIST_ANNOTATION, OWN_PREFIX, PLAN_ANNOTATION, SIDECAR_CONTAINER, WRITES_ANNOTATION,
 };
 use probelet_protocol::writes::Writes;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Texts that nobody uses any more are dropped after so many new ones.
 const SWEEP: usize = 1024;
-/// What placement and the merge of plans look at.
-const SPEC: [&str; 7] =
-    ["affinity", "nodeSelector", "os", "runtimeClassName", "schedulerName", "tolerations", "nodeName"];
-
 /// A Pod as the API server sends it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PodWire {
+    #[serde(deserialize_with = "lean")]
     metadata: ObjectMeta,
     #[serde(default)]
-    spec: Value,
+    spec: SpecWire,
     #[serde(default)]
     status: StatusWire,
+}
+
+/// What placement and the merge of plans look at; a Pod's spec is mostly something else.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpecWire {
+    #[serde(skip_serializing_if = "Value::is_null")]
+    affinity: Value,
+    containers: Option<Vec<ContainerWire>>,
+    init_containers: Option<Vec<ContainerWire>>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    node_name: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    node_selector: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    os: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    runtime_class_name: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    scheduler_name: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    tolerations: Value,
+    volumes: Option<Vec<VolumeWire>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ContainerWire {
+    name: String,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    ports: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_policy: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct VolumeWire {
+    name: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -111,10 +147,8 @@ impl PodWire {
             labels: writes.labels.into_iter().filter(|key| labels.contains_key(key)).collect(),
             annotations: writes.annotations.into_iter().filter(|key| annotations.contains_key(key)).collect(),
         };
-        let spec = shape(&self.spec);
-        let has_sidecar = ["containers", "initContainers"]
-            .iter()
-            .any(|field| crate::pod::list(&spec, field).iter().any(|it| crate::pod::name(it) == SIDECAR_CONTAINER));
+        let containers = self.spec.containers.iter().chain(&self.spec.init_containers).flatten();
+        let has_sidecar = containers.into_iter().any(|container| container.name == SIDECAR_CONTAINER);
         let phase = self.status.phase.unwrap_or_default();
         let kept: BTreeMap<_, _> = annotations.iter().filter(|(key, _)| matters(key, rules)).collect();
         PodView {
@@ -124,33 +158,10 @@ impl PodWire {
             markers: intern(annotations.get(MARKER_LIST_ANNOTATION).cloned().unwrap_or_default()),
             labels: json!(labels).to_string().into(),
             annotations: intern(json!(kept).to_string()),
-            spec: intern(spec.to_string()),
+            spec: intern(json!(self.spec).to_string()),
             present: intern(present.to_string()),
         }
     }
-}
-
-/// Names of containers, ports and volumes; and what places the Pod.
-fn shape(spec: &Value) -> Value {
-    let mut kept = Map::new();
-    for field in SPEC {
-        if let Some(value) = spec.get(field).filter(|value| !value.is_null()) {
-            kept.insert(field.to_owned(), value.clone());
-        }
-    }
-    for (field, parts) in
-        [("containers", &["name", "ports"][..]), ("initContainers", &["name", "ports", "restartPolicy"])]
-    {
-        let list = crate::pod::list(spec, field).iter().map(|item| parts_of(item, parts)).collect();
-        kept.insert(field.to_owned(), Value::Array(list));
-    }
-    let volumes = crate::pod::list(spec, "volumes").iter().map(|item| parts_of(item, &["name"])).collect();
-    kept.insert("volumes".to_owned(), Value::Array(volumes));
-    Value::Object(kept)
-}
-
-fn parts_of(item: &Value, parts: &[&str]) -> Value {
-    parts.iter().filter_map(|part| Some(((*part).to_owned(), item.get(part)?.clone()))).collect()
 }
 
 fn matters(key: &str, rules: &VirtualNodes) -> bool {

@@ -18,8 +18,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
-/// Pods at once in a list: a page of whole Pods is a few MB.
-const PAGE: u32 = 200;
+/// Pods at once in a list: a page of whole Pods is a MB.
+const PAGE: u32 = 100;
 /// Statuses are counted again this long after a Pod has come or gone.
 const SETTLE: Duration = Duration::from_secs(1);
 

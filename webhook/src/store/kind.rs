@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, Marker};
 use crate::config::VirtualNodes;
 use crate::limit_range::LimitRangeItem;
 use crate::node::{NodeShape, Taint};
-use crate::view::kind;
+use crate::view::{kind, lean};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
@@ -35,6 +35,7 @@ pub struct Nodes {
 /// A node without its images, addresses and conditions, which are most of it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct NodeView {
+    #[serde(deserialize_with = "lean")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: NodeSpecView,
@@ -49,6 +50,7 @@ struct NodeSpecView {
 /// A PodProbeMarker whose `spec` may be anything: one bad object must not hide the others.
 #[derive(Clone, Debug, Deserialize)]
 pub struct MarkerView {
+    #[serde(deserialize_with = "lean")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: serde_json::Value,
