@@ -25,8 +25,12 @@ pub const AGENT_CONTAINER: &str = "probelet-agent";
 pub const AGENT_VOLUME: &str = "probelet-agent";
 /// The projected volume with the sidecar's own token and the cluster's CA.
 pub const TOKEN_VOLUME: &str = "probelet-token";
-/// Where [`TOKEN_VOLUME`] is mounted in the sidecar: files `token`, `ca.crt`, `namespace`.
+/// Where [`TOKEN_VOLUME`] is mounted in the sidecar: files `token`, `ca.crt`, `namespace`, and the plan as it is now.
 pub const TOKEN_DIR: &str = "/var/run/secrets/probelet.io";
+/// File below [`TOKEN_DIR`] with [`PLAN_ANNOTATION`]; the node keeps it up to date.
+pub const PLAN_FILE: &str = "podprobe";
+/// File below [`TOKEN_DIR`] with [`POLICIES_ANNOTATION`].
+pub const POLICIES_FILE: &str = "marker-policies";
 /// Where [`AGENT_VOLUME`] is mounted: writable in the sidecar and the init container, read-only in targets.
 pub const AGENT_DIR: &str = "/.probelet";
 /// The sidecar's binary in its image.

@@ -223,6 +223,11 @@ impl Ledger {
         self.looks.watching(has_watch, now);
     }
 
+    /// Something was changed that only the Pod tells: look at once.
+    pub fn look_now(&mut self, now: Duration) {
+        self.looks.now(now);
+    }
+
     /// Whether something is awaited that only the Pod's status tells.
     pub fn await_status(&mut self, awaited: bool, now: Duration) {
         self.looks.await_status(awaited, now);

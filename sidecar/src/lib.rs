@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod desired;
 pub mod dial;
+pub mod edit;
 pub mod event;
 pub mod exec;
 pub mod fleet;

@@ -62,6 +62,13 @@ impl Looks {
         }
     }
 
+    /// Something was changed that only the Pod tells, such as its plan: look at once, also where a shield stands.
+    pub fn now(&mut self, now: Duration) {
+        if !self.settings.has_watch {
+            self.soon.push(now);
+        }
+    }
+
     /// The Pod was seen, by a look or by the answer to a write.
     pub fn observed(&mut self, now: Duration) {
         self.soon.retain(|at| *at > now);
@@ -110,6 +117,20 @@ mod tests {
             looks.observed(at);
         }
         seconds
+    }
+
+    #[test]
+    fn an_edit_is_looked_at_once_whatever_stands() {
+        for has_shield in [false, true] {
+            let mut looks = looks(false, has_shield);
+            looks.now(Duration::from_secs(5));
+            assert_eq!(looks.due(), Some(Duration::from_secs(5)));
+            looks.observed(Duration::from_secs(6));
+            assert!(looks.due().is_none_or(|at| at > Duration::from_secs(60)), "once");
+        }
+        let mut watched = looks(true, false);
+        watched.now(Duration::ZERO);
+        assert_eq!(watched.due(), None);
     }
 
     #[test]

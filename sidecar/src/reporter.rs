@@ -45,19 +45,21 @@ pub struct Parts {
     pub stats: Arc<Stats>,
     /// From the workers.
     pub reports: mpsc::Receiver<Report>,
-    /// From the watch, where there is one.
+    /// From the watch, or from the volume where there is none.
     pub sights: mpsc::Receiver<Sight>,
     /// To the writer of Events, where there is one.
     pub events: Option<mpsc::Sender<Report>>,
 }
 
-/// What the watch tells.
+/// What is told of the own Pod without being asked.
 #[derive(Debug)]
 pub enum Sight {
     /// The Pod, as it is now.
     Pod(Box<Observed>),
     /// The watch began to tell of every change, or ended.
     Watching(bool),
+    /// The node wrote an edited plan into the sidecar's volume.
+    Edited,
     /// The Pod was deleted.
     Gone,
 }
@@ -255,6 +257,10 @@ impl Reporter {
             }
             Sight::Watching(is_watching) => {
                 self.parts.ledger.watching(is_watching, now);
+                None
+            }
+            Sight::Edited => {
+                self.parts.ledger.look_now(now);
                 None
             }
             Sight::Gone => Some(End::Gone),

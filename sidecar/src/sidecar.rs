@@ -3,6 +3,7 @@
 use crate::api::{Api, ApiError};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::edit::Edits;
 use crate::event::{self, Events};
 use crate::exec::{self, AgentsHandle};
 use crate::fleet::{Fleet, FleetSettings};
@@ -81,6 +82,8 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
     let (sights, sights_in) = mpsc::channel(1);
     if config.observe == Observation::Watch {
         tasks.spawn(Watch::new(watch_api, config.pod.clone(), sights, random.fork()).run(clock));
+    } else {
+        tasks.spawn(Edits::new(config.token_dir.clone(), &config.plan_text).run(sights));
     }
     let events = config.has_events.then(|| {
         let (events, events_in) = mpsc::channel(event::WAITING);

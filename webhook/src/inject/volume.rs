@@ -1,6 +1,8 @@
 //! Volumes and mounts.
 
-use probelet_protocol::name::{AGENT_DIR, AGENT_VOLUME, TOKEN_DIR, TOKEN_VOLUME};
+use probelet_protocol::name::{
+    AGENT_DIR, AGENT_VOLUME, PLAN_ANNOTATION, PLAN_FILE, POLICIES_ANNOTATION, POLICIES_FILE, TOKEN_DIR, TOKEN_VOLUME,
+};
 use serde_json::{Value, json};
 
 /// Lifetime that is asked for: an hour, and the seven seconds by which upstream tells such tokens
@@ -8,7 +10,8 @@ use serde_json::{Value, json};
 const TOKEN_SECONDS: u32 = 3607;
 
 /// The sidecar's own token, the cluster's CA and the namespace: what the ServiceAccount volume has, but only for the
-/// sidecar, and also where the Pod has automount off.
+/// sidecar, and also where the Pod has automount off. Beside them the plan: the node writes edits of it into these files,
+/// so that the sidecar learns of them without asking the API server.
 pub(super) fn token() -> Value {
     json!({
         "name": TOKEN_VOLUME,
@@ -17,9 +20,16 @@ pub(super) fn token() -> Value {
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             {"downwardAPI": {"items": [
                 {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},
+                annotation(PLAN_FILE, PLAN_ANNOTATION),
+                annotation(POLICIES_FILE, POLICIES_ANNOTATION),
             ]}},
         ]},
     })
+}
+
+fn annotation(file: &str, key: &str) -> Value {
+    let path = format!("metadata.annotations['{key}']");
+    json!({"path": file, "fieldRef": {"apiVersion": "v1", "fieldPath": path}})
 }
 
 /// Memory, so that nothing touches a disk; it holds one program of half a megabyte and a few sockets.
