@@ -45,7 +45,7 @@ pub struct ConfigError {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            image: concat!("ghcr.io/probelet/probelet:", env!("CARGO_PKG_VERSION")).to_owned(),
+            image: concat!("ghcr.io/probelet/probelet-sidecar:", env!("CARGO_PKG_VERSION")).to_owned(),
             image_pull_policy: None,
             image_pull_secrets: Vec::new(),
             allowed_image_prefixes: Vec::new(),
