@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use probelet_tests::cluster::Cluster;
 use probelet_tests::deploy::NAMESPACE;
 use probelet_tests::image::TEST_APP;
@@ -12,7 +12,7 @@ use probelet_tests::pod::{CONTAINER, app, has_container, has_label};
 use probelet_tests::space::{self, Labels};
 use probelet_tests::{exec, marker, wait};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LABEL: &str = "games.example/healthy";
 const LIMIT: Duration = Duration::from_secs(90);
@@ -28,6 +28,20 @@ async fn scale(cluster: &Cluster, replicas: i32) -> Result<()> {
         })
     })
     .await?;
+    if replicas == 0 {
+        gone(cluster).await?;
+    }
+    Ok(())
+}
+
+/// A replica that drains goes on answering, so that no admission is lost: wait for its end.
+async fn gone(cluster: &Cluster) -> Result<()> {
+    let pods = Api::<Pod>::namespaced(cluster.client(), NAMESPACE);
+    let begin = Instant::now();
+    while !pods.list(&ListParams::default()).await?.items.is_empty() {
+        ensure!(begin.elapsed() < LIMIT, "the webhook's Pods should have ended");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     Ok(())
 }
 
