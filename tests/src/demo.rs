@@ -27,7 +27,7 @@ const FLIPS: usize = 4;
 /// Tells the whole story on the cluster under test; an error where the label did not follow.
 pub async fn run() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let story = Story::new(binary::program("kubectl")?, cluster.kubeconfig().to_owned());
+    let story = Story::new(binary::program("kubectl")?, cluster.kubeconfig().to_owned(), cluster.lab().is_some());
     story.title("A namespace that opts in, a PodProbeMarker, and a game server on a virtual node");
     let manifest = manifest(&cluster)?;
     story.clear(NAMESPACE)?;
@@ -49,8 +49,9 @@ pub async fn run() -> Result<()> {
     }
     latencies.sort_unstable();
     let worst = latencies.last().copied().unwrap_or_default();
+    let from = if story.is_lab { "switch" } else { "the order to switch" };
     story.say(&format!(
-        "from switch to label: median {:.0} ms, worst {:.0} ms, of which up to 100 ms is the wait for the next probe",
+        "from {from} to label: median {:.0} ms, worst {:.0} ms, of which up to 100 ms is the wait for the next probe",
         latencies[latencies.len() / 2].as_secs_f64() * 1e3,
         worst.as_secs_f64() * 1e3
     ));

@@ -5,6 +5,7 @@ use super::story::Story;
 use super::view::View;
 use crate::command;
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -14,8 +15,15 @@ struct Switched {
     monotonic_ns: i64,
 }
 
+/// The machine's monotonic clock, in nanoseconds.
+pub(super) fn now_ns() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
 /// Switches from inside the container, as `kubectl exec` does for a person, and waits for the mark.
 pub(super) async fn run(story: &Story, view: &mut View, namespace: &str, pod: &str, healthy: bool) -> Result<Duration> {
+    let asked_ns = now_ns();
     let order = if healthy { "heal" } else { "fail" };
     println!("         $ kubectl exec -n {namespace} {pod} -c arena -- /test-app {order}");
     let mut exec = story.kubectl();
@@ -25,8 +33,9 @@ pub(super) async fn run(story: &Story, view: &mut View, namespace: &str, pod: &s
         serde_json::from_str(answer.trim()).with_context(|| format!("test-app answered {answer:?}"))?;
     let value = if healthy { "true" } else { "false" };
     let glimpse = view.marked(Some(pod), value, DEADLINE).await?;
-    // Both clocks are the machine's monotonic one; on a remote cluster they are not, and the figure says nothing.
-    let latency = Duration::from_nanos(u64::try_from(glimpse.seen_ns - switched.monotonic_ns).unwrap_or(0));
+    // In the lab both clocks are this machine's. Elsewhere the switch happened at some moment after it was asked for.
+    let switched_ns = if story.is_lab { switched.monotonic_ns } else { asked_ns };
+    let latency = Duration::from_nanos(u64::try_from(glimpse.seen_ns - switched_ns).unwrap_or(0));
     story.say(&format!("{} after {:.0} ms", glimpse.marks(), latency.as_secs_f64() * 1e3));
     Ok(latency)
 }

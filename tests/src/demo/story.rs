@@ -11,6 +11,8 @@ use std::time::Instant;
 pub(super) struct Story {
     kubectl: PathBuf,
     kubeconfig: PathBuf,
+    /// The cluster runs on this machine, so that clocks can be compared.
+    pub(super) is_lab: bool,
     begin: Instant,
 }
 
@@ -18,8 +20,8 @@ pub(super) struct Story {
 pub(super) struct Followed(Child);
 
 impl Story {
-    pub(super) fn new(kubectl: PathBuf, kubeconfig: PathBuf) -> Self {
-        Self { kubectl, kubeconfig, begin: Instant::now() }
+    pub(super) fn new(kubectl: PathBuf, kubeconfig: PathBuf, is_lab: bool) -> Self {
+        Self { kubectl, kubeconfig, is_lab, begin: Instant::now() }
     }
 
     pub(super) fn title(&self, text: &str) {
@@ -104,7 +106,9 @@ impl Story {
         println!(
             "  kubectl scale deployment -n probelet-system probelet-webhook --replicas 0   # running Pods go on being marked"
         );
-        println!("`make lab-down` takes everything away.");
+        if self.is_lab {
+            println!("`make lab-down` takes everything away.");
+        }
     }
 }
 

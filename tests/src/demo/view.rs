@@ -1,12 +1,11 @@
 //! What a watcher of the demo's Pods sees.
 
-use super::{CONDITION, LABEL};
+use super::{CONDITION, LABEL, flip};
 use anyhow::{Result, bail};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, WatchEvent, WatchParams};
 use kube::{Client, ResourceExt};
-use rustix::time::{ClockId, clock_gettime};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -71,14 +70,14 @@ impl View {
 
 impl Glimpse {
     fn of(pod: &Pod) -> Self {
-        let now = clock_gettime(ClockId::Monotonic);
+        let seen_ns = flip::now_ns();
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         Self {
             pod: pod.name_any(),
             containers: pod.spec.as_ref().map_or(0, |spec| spec.containers.len()),
             label: pod.labels().get(LABEL).cloned(),
             condition: conditions.filter(|condition| condition.type_ == CONDITION).map(|one| one.status.clone()).next(),
-            seen_ns: now.tv_sec * 1_000_000_000 + now.tv_nsec,
+            seen_ns,
         }
     }
 
