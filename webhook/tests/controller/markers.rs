@@ -2,8 +2,11 @@
 
 use crate::api::{Lab, create, eventually, pod, within};
 use crate::replica::Replica;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
 };
@@ -184,18 +187,24 @@ async fn a_pod_that_should_have_been_injected_gets_one_event() {
     assert_eq!(list.iter().filter(|event| event.reason.as_deref() == Some("InjectionMissed")).count(), 1);
 }
 
+/// Another replica leads, for an hour: this one admits and does nothing else.
+async fn led_by_another(lab: &Lab) -> Api<Lease> {
+    let leases: Api<Lease> = Api::namespaced(lab.client.clone(), "probelet-system");
+    let _ = leases.delete("probelet-webhook", &DeleteParams::default()).await;
+    let now = serde_json::to_value(MicroTime(Timestamp::now())).expect("time");
+    let spec = json!({"holderIdentity": "another", "leaseDurationSeconds": 3600, "acquireTime": now, "renewTime": now});
+    create(&leases, json!({"metadata": {"name": "probelet-webhook"}, "spec": spec})).await;
+    leases
+}
+
 #[tokio::test]
 async fn admission_asks_the_api_server_for_nothing() {
     let lab = Lab::turn().await;
-    let _replica = Replica::ready(&lab, &["--leader-elect=false"]).await;
+    let leases = led_by_another(&lab).await;
+    let _replica = Replica::ready(&lab, &[]).await;
     let namespace = lab.opted_in("quiet").await;
     create(&api(&lab, &namespace), marker("up", "example.io/up")).await;
     injected(&lab, &namespace, "p").await;
-    eventually("the controllers have done their part", async || {
-        let found = api(&lab, &namespace).get("up").await.expect("marker");
-        (found.data["status"]["matchedPods"] == 1).then_some(())
-    })
-    .await;
     let before = lab.server.asked();
     let probe: Pod = serde_json::from_value(pod("dry")).expect("pod");
     let dry = PostParams { dry_run: true, ..PostParams::default() };
@@ -203,9 +212,11 @@ async fn admission_asks_the_api_server_for_nothing() {
         let seen = lab.pods(&namespace).create(&dry, &probe).await.expect("admitted");
         assert_eq!(seen.spec.expect("spec").containers.len(), 2);
     }
-    // Watches are opened anew from time to time, whether anybody asks us or not.
+    // Watches are opened anew and the Lease is looked at from time to time, whether anybody asks us or not.
     let asked: Vec<_> = lab.server.asked().split_off(before.len());
-    let more: Vec<_> = asked.iter().filter(|line| !line.starts_with("watch ") && !line.starts_with("list ")).collect();
+    let is_routine = |line: &str| line.starts_with("watch ") || line.starts_with("list ") || line.ends_with(" leases");
+    let more: Vec<_> = asked.iter().filter(|line| !is_routine(line)).collect();
+    leases.delete("probelet-webhook", &DeleteParams::default()).await.expect("lease");
     assert!(more.is_empty(), "{more:?}");
     let events: Api<Event> = Api::namespaced(lab.client.clone(), &namespace);
     assert!(events.list(&ListParams::default()).await.expect("events").items.is_empty(), "a dry run tells nobody");
