@@ -2,7 +2,7 @@
 
 use crate::control::{self, Request};
 use crate::health::Health;
-use crate::serve;
+use crate::{process, serve};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,8 +10,18 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve(serve::Settings),
-    Ask(String, Request),
-    Check(String),
+    Ask(Ask),
+    Check(Ask),
+    Hang { is_alone: bool },
+    Processes,
+}
+
+/// An order for a server, and how long to wait until there is one.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    server: String,
+    request: Request,
+    wait: Duration,
 }
 
 /// Reads the arguments; the error names the one that is wrong.
@@ -19,12 +29,18 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
     let (name, rest) = arguments.split_first().ok_or("a command is needed")?;
     let mut settings = serve::Settings::default();
     let mut code = 1;
+    let (mut wait, mut is_alone) = (Duration::ZERO, false);
     let mut rest = rest.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().ok_or(format!("{argument} needs a value"));
         match argument.as_str() {
             "--http" => settings.http = number(argument, value()?)?,
             "--tcp" => settings.tcp = Some(number(argument, value()?)?),
+            "--https" => settings.https = Some(number(argument, value()?)?),
+            "--grpc" => settings.grpc = Some(number(argument, value()?)?),
+            "--no-grpc-health" => settings.has_grpc_health = false,
+            "--wait" => wait = Duration::from_secs(number(argument, value()?)?),
+            "--alone" => is_alone = true,
             "--name" => settings.name = value()?.to_owned(),
             "--unhealthy" => settings.health = Health::Failing,
             "--exit-after" => {
@@ -35,13 +51,16 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         }
     }
     let server = settings.name.clone();
+    let ask = |request| Ask { server, request, wait };
     Ok(match name.as_str() {
         "serve" => Command::Serve(settings),
-        "fail" => Command::Ask(server, Request::Set(Health::Failing)),
-        "heal" => Command::Ask(server, Request::Set(Health::Healthy)),
-        "state" => Command::Ask(server, Request::Tell),
-        "exit" => Command::Ask(server, Request::Exit(code)),
-        "check" => Command::Check(server),
+        "fail" => Command::Ask(ask(Request::Set(Health::Failing))),
+        "heal" => Command::Ask(ask(Request::Set(Health::Healthy))),
+        "state" => Command::Ask(ask(Request::Tell)),
+        "exit" => Command::Ask(ask(Request::Exit(code))),
+        "check" => Command::Check(ask(Request::Tell)),
+        "hang" => Command::Hang { is_alone },
+        "processes" => Command::Processes,
         other => return Err(format!("unknown command {other:?}")),
     })
 }
@@ -50,12 +69,17 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
 pub(crate) fn run(command: Command) -> Result<ExitCode, String> {
     match command {
         Command::Serve(settings) => serve::run(settings).map(|()| ExitCode::SUCCESS),
-        Command::Ask(server, request) => {
-            println!("{}", control::ask(&server, request)?);
+        Command::Hang { is_alone } => process::hang(is_alone).map(|()| ExitCode::SUCCESS),
+        Command::Processes => {
+            println!("{}", process::tell()?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check(server) => {
-            let answer = control::ask(&server, Request::Tell)?;
+        Command::Ask(ask) => {
+            println!("{}", control::ask(&ask.server, ask.request, ask.wait)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(ask) => {
+            let answer = control::ask(&ask.server, ask.request, ask.wait)?;
             println!("{answer}");
             Ok(ExitCode::from(u8::from(!answer.contains("healthy"))))
         }

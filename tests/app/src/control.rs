@@ -5,6 +5,7 @@ use crate::health::Health;
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::time::{Duration, Instant};
 
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +56,17 @@ pub(crate) fn answer(listener: &UnixListener, mut decide: impl FnMut(Request) ->
     }
 }
 
-/// Gives an order to the server of that name; its answer.
-pub(crate) fn ask(name: &str, request: Request) -> Result<String, String> {
+/// Gives an order to the server of that name; its answer. Waits at most so long until there is one.
+pub(crate) fn ask(name: &str, request: Request, wait: Duration) -> Result<String, String> {
     let failed = |error| format!("no server answers on the socket @{name}: {error}");
     let address = SocketAddr::from_abstract_name(name).map_err(failed)?;
-    let mut stream = UnixStream::connect_addr(&address).map_err(failed)?;
+    let begin = Instant::now();
+    let mut stream = loop {
+        match UnixStream::connect_addr(&address) {
+            Err(_) if begin.elapsed() < wait => std::thread::sleep(Duration::from_millis(10)),
+            connected => break connected.map_err(failed)?,
+        }
+    };
     writeln!(stream, "{}", request.line()).map_err(failed)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(failed)?;

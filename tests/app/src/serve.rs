@@ -2,7 +2,7 @@
 
 use crate::control::{self, Request};
 use crate::health::{Health, Switch};
-use crate::http;
+use crate::{grpc, http, tls};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::net::{Ipv6Addr, TcpListener};
 use std::sync::Arc;
@@ -14,6 +14,12 @@ use std::time::Duration;
 pub(crate) struct Settings {
     /// Port of the HTTP server; 0 for none.
     pub(crate) http: u16,
+    /// Port of the same over TLS.
+    pub(crate) https: Option<u16>,
+    /// Port of gRPC's health service.
+    pub(crate) grpc: Option<u16>,
+    /// Whether there is a health service on it.
+    pub(crate) has_grpc_health: bool,
     /// Port that is listened on while healthy.
     pub(crate) tcp: Option<u16>,
     /// Name of the socket that takes orders.
@@ -26,6 +32,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             http: 8080,
+            https: None,
+            grpc: None,
+            has_grpc_health: true,
             tcp: None,
             name: std::env::var("TEST_APP_NAME").unwrap_or_else(|_| "test-app".to_owned()),
             health: Health::Healthy,
@@ -38,11 +47,7 @@ impl Default for Settings {
 pub(crate) fn run(settings: Settings) -> Result<(), String> {
     let healthy = Arc::new(AtomicBool::new(settings.health == Health::Healthy));
     let control = control::listen(&settings.name)?;
-    if settings.http != 0 {
-        let listener = listen(settings.http)?;
-        let healthy = Arc::clone(&healthy);
-        std::thread::spawn(move || http::serve(&listener, &healthy));
-    }
+    open_servers(&settings, &healthy)?;
     end_on_signal()?;
     if let Some(delay) = settings.exit_after {
         std::thread::spawn(move || {
@@ -70,6 +75,25 @@ pub(crate) fn run(settings: Settings) -> Result<(), String> {
             last.json()
         }
     });
+    Ok(())
+}
+
+/// The servers that stay open, whatever the health.
+fn open_servers(settings: &Settings, healthy: &Arc<AtomicBool>) -> Result<(), String> {
+    let state = Arc::new(http::State { healthy: Arc::clone(healthy), is_marked: AtomicBool::new(false) });
+    if settings.http != 0 {
+        let (listener, state) = (listen(settings.http)?, Arc::clone(&state));
+        std::thread::spawn(move || http::serve(&listener, &state));
+    }
+    if let Some(port) = settings.https {
+        let (listener, config) = (listen(port)?, tls::config()?);
+        std::thread::spawn(move || tls::serve(&listener, &config, &state));
+    }
+    if let Some(port) = settings.grpc {
+        let services = grpc::Services { healthy: Arc::clone(healthy), has_health: settings.has_grpc_health };
+        let listener = listen(port)?;
+        std::thread::spawn(move || grpc::serve(&listener, &services));
+    }
     Ok(())
 }
 
