@@ -2,18 +2,20 @@
 //!
 //! A virtual node may send a provider's old status back after every foreign write; healed at once each time, that is two
 //! writes every 5 s for ever. So the first [`BURST`] overwrites are healed at once; when they go on, it is a war: the next
-//! heal waits [`GAP`], then twice as long each time, up to [`LONGEST_GAP`]. Once no overwrite was seen for [`QUIET`] after
-//! that wait, there is peace and everything starts again.
+//! heal waits [`GAP`], then twice as long each time, up to [`LONGEST_GAP`]. A new state is worth more than the same one
+//! again: the first overwrite after a transition is healed at once also in a war, at most once in [`GAP`], and the long
+//! wait then goes on. Once marks were left alone for [`GAP`] and [`QUIET`] after a write, there is peace and everything
+//! starts again.
 
 use std::time::Duration;
 
 /// Heals at once before a war is declared.
 pub const BURST: u32 = 3;
-/// First wait between two heals in a war: at most one write in this time.
+/// First wait between two heals in a war: at most one heal in this time.
 pub const GAP: Duration = Duration::from_secs(30);
 /// Longest wait between two heals in a war.
 pub const LONGEST_GAP: Duration = Duration::from_secs(600);
-/// Time without an overwrite, beyond the wait, that ends a war.
+/// Time without an overwrite, beyond [`GAP`], that ends a war.
 pub const QUIET: Duration = Duration::from_secs(5);
 
 /// Recognises overwrites that follow heals.
@@ -21,15 +23,30 @@ pub const QUIET: Duration = Duration::from_secs(5);
 pub struct Heal {
     recent: u32,
     last: Option<Duration>,
+    /// The last write of any kind.
+    written: Option<Duration>,
+    /// A transition was written after the last heal.
+    is_fresh: bool,
 }
 
 impl Heal {
     /// The earliest time at which marks that were found overwritten at `found` may be written again.
     pub fn due(&self, found: Duration) -> Duration {
         match self.last {
-            Some(last) if self.recent >= BURST && !self.is_quiet(found) => (last + self.gap()).max(found),
+            Some(last) if self.is_war() && !self.is_quiet(found) => {
+                (last + if self.is_fresh { GAP } else { self.gap() }).max(found)
+            }
             _ => found,
         }
+    }
+
+    /// A transition was written at `now`, over marks that were overwritten or not.
+    pub fn marked(&mut self, was_overwritten: bool, now: Duration) {
+        if self.is_war() && !was_overwritten && self.is_quiet(now) {
+            self.recent = 0;
+        }
+        self.written = Some(now);
+        self.is_fresh = true;
     }
 
     /// A heal of marks found overwritten at `found` was sent at `now`. True when this one makes it a war.
@@ -37,9 +54,14 @@ impl Heal {
         if self.is_quiet(found) {
             self.recent = 0;
         }
-        self.recent = self.recent.saturating_add(1);
+        let was_war = self.is_war();
+        if !(was_war && self.is_fresh) {
+            self.recent = self.recent.saturating_add(1);
+        }
         self.last = Some(now);
-        self.recent == BURST
+        self.written = Some(now);
+        self.is_fresh = false;
+        !was_war && self.is_war()
     }
 
     /// Whether overwrites come again and again.
@@ -52,9 +74,10 @@ impl Heal {
         GAP.saturating_mul(1 << self.recent.saturating_sub(BURST).min(10)).min(LONGEST_GAP)
     }
 
+    /// In a war a transition's own overwrite is no peace, however long ago the last heal was.
     fn is_quiet(&self, found: Duration) -> bool {
-        let wait = if self.is_war() { self.gap() } else { GAP };
-        self.last.is_none_or(|last| found > last + wait + QUIET)
+        let last = if self.is_war() { self.last.max(self.written) } else { self.last };
+        last.is_none_or(|last| found > last + GAP + QUIET)
     }
 }
 
@@ -104,5 +127,52 @@ mod tests {
         assert_eq!(heal.due(later), later);
         assert!(!heal.healed(later, later));
         assert!(!heal.is_war());
+    }
+
+    #[test]
+    fn a_new_state_in_a_war_is_healed_at_once_but_never_twice_in_thirty_seconds() {
+        for (between, least) in [(40_u64, 24), (7, 24), (1, 24)] {
+            let mut heal = Heal::default();
+            for second in [5, 10, 15] {
+                let now = Duration::from_secs(second);
+                heal.healed(now, now);
+            }
+            let mut heals = vec![15];
+            // A poll takes marks away at every fifth second; a transition brings new ones now and then.
+            let (mut lost, mut found) = (true, 20);
+            for second in 20..1000 {
+                if second % between == 0 {
+                    heal.marked(lost, Duration::from_secs(second));
+                    lost = false;
+                }
+                if second % 5 == 0 && !lost {
+                    (lost, found) = (true, second);
+                }
+                let now = heal.due(Duration::from_secs(found));
+                if lost && now <= Duration::from_secs(second) {
+                    assert!(!heal.healed(Duration::from_secs(found), Duration::from_secs(second)), "told again");
+                    heals.push(second);
+                    lost = false;
+                }
+            }
+            assert!(heals.windows(2).all(|pair| pair[1] - pair[0] >= 30), "every {between} s: {heals:?}");
+            assert!(heals.len() >= least, "every {between} s: {heals:?}");
+            assert!(heal.is_war(), "every {between} s");
+        }
+    }
+
+    #[test]
+    fn marks_that_stood_until_a_transition_end_a_war() {
+        let mut heal = Heal::default();
+        for second in [1, 2, 3] {
+            heal.healed(Duration::from_secs(second), Duration::from_secs(second));
+        }
+        heal.marked(false, Duration::from_secs(39));
+        assert!(!heal.is_war());
+        for (was_overwritten, at) in [(true, 39), (false, 38)] {
+            let mut heal = Heal { recent: BURST, last: Some(Duration::from_secs(3)), ..Heal::default() };
+            heal.marked(was_overwritten, Duration::from_secs(at));
+            assert!(heal.is_war(), "{was_overwritten} {at}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use crate::backoff::{Backoff, Trouble};
 use crate::chatter::Chatter;
 use crate::desired::{Desired, Results, Settled, Unit, Want, desired};
 use crate::heal::Heal;
-use crate::look::{LookSettings, Looks};
+use crate::look::{CLOSE_SPAN, LookSettings, Looks};
 use crate::observed::Observed;
 use crate::patch::{Change, Patch, Times, differing};
 use crate::random::Random;
@@ -176,21 +176,7 @@ impl Ledger {
         let mut findings = Vec::new();
         if let Some(sent) = self.in_flight.take() {
             self.refusals.accepted(sent.wants.keys());
-            if sent.purpose != Purpose::Look {
-                self.last_write = Some(now);
-                self.gather_until = None;
-                self.looks.wrote(now);
-            }
-            if sent.purpose == Purpose::Message {
-                self.chatter.sent(now);
-            }
-            if sent.purpose == Purpose::Heal {
-                self.counts.heals += 1;
-                let found = self.overwritten_at.take().unwrap_or(now);
-                if self.heal.healed(found, now) {
-                    findings.push(Finding::War(self.heal.gap()));
-                }
-            }
+            findings.extend(self.wrote(sent.purpose, now));
             for (unit, want) in sent.wants {
                 let since = sent.since.get(&unit).copied();
                 let since = since.or_else(|| self.confirmed.get(&unit).and_then(|before| before.since));
@@ -199,6 +185,29 @@ impl Ledger {
         }
         findings.extend(self.observe(answer, now));
         findings
+    }
+
+    /// What a write of this kind means for the looks and writes after it.
+    fn wrote(&mut self, purpose: Purpose, now: Duration) -> Option<Finding> {
+        if purpose == Purpose::Look {
+            return None;
+        }
+        self.last_write = Some(now);
+        self.gather_until = None;
+        if purpose == Purpose::Mark {
+            self.heal.marked(self.overwritten_at.is_some(), now);
+            let is_urgent = self.heal.due(now) < now + CLOSE_SPAN;
+            self.looks.marked(is_urgent, now);
+            return None;
+        }
+        self.looks.wrote(now);
+        if purpose == Purpose::Message {
+            self.chatter.sent(now);
+            return None;
+        }
+        self.counts.heals += 1;
+        let found = self.overwritten_at.take().unwrap_or(now);
+        self.heal.healed(found, now).then(|| Finding::War(self.heal.gap()))
     }
 
     /// The patch in flight was refused for what is in it.
@@ -328,6 +337,7 @@ impl Ledger {
             return Vec::new();
         }
         self.overwritten_at = Some(now);
+        self.looks.found();
         self.counts.overwrites += 1;
         vec![Finding::Overwritten(overwritten)]
     }

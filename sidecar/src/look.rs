@@ -9,6 +9,12 @@ const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_m
 /// ... and once more after the 5 s at which virtual-kubelet polls a provider that does not
 /// (virtual-kubelet/virtual-kubelet:node/sync.go).
 const LATER: (Duration, Duration) = (Duration::from_millis(5500), Duration::from_millis(6500));
+/// Once an overwrite was found, after each transition: from one look to the next, ...
+const CLOSE: (Duration, Duration) = (Duration::from_millis(650), Duration::from_millis(850));
+/// ... for this long, or until the overwrite is found.
+pub const CLOSE_SPAN: Duration = Duration::from_millis(5800);
+/// After so many transitions in a row that nobody overwrote, looks are as rare again as before.
+const PATIENCE: u32 = 8;
 /// First and longest wait while something is awaited that only the Pod's status tells.
 const CHASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -31,12 +37,14 @@ pub struct Looks {
     soon: Vec<Duration>,
     rare: Option<Duration>,
     chase: Option<(Duration, Duration)>,
+    /// Transitions that are still looked at closely, because marks of this Pod were overwritten before.
+    wary: u32,
 }
 
 impl Looks {
     /// None planned: nothing was written yet.
     pub fn new(settings: LookSettings, random: Random) -> Self {
-        Self { settings, random, soon: Vec::new(), rare: None, chase: None }
+        Self { settings, random, soon: Vec::new(), rare: None, chase: None, wary: 0 }
     }
 
     /// A watch began to tell of every change, or ended.
@@ -60,6 +68,28 @@ impl Looks {
             let random = &mut self.random;
             self.soon = [LATER, SOON].map(|(shortest, longest)| now + random.between(shortest, longest)).to_vec();
         }
+    }
+
+    /// A transition was written: where marks of this Pod were overwritten before, look closely, for the provider does so
+    /// within 5 s of a transition. Not `urgent`: nothing could be put back in that time, so that there is no hurry.
+    pub fn marked(&mut self, urgent: bool, now: Duration) {
+        self.wrote(now);
+        if self.wary == 0 || !urgent || self.soon.is_empty() {
+            return;
+        }
+        self.wary -= 1;
+        self.soon.clear();
+        let mut at = now;
+        while at < now + CLOSE_SPAN {
+            at += self.random.between(CLOSE.0, CLOSE.1);
+            self.soon.push(at);
+        }
+    }
+
+    /// The overwrite that looks were waiting for was found.
+    pub fn found(&mut self) {
+        self.soon.clear();
+        self.wary = PATIENCE;
     }
 
     /// Something was changed that only the Pod tells, such as its plan: look at once, also where a shield stands.
@@ -143,6 +173,47 @@ mod tests {
         assert!((5.5..=6.5).contains(&seconds[1]), "{seconds:?}");
         assert!((606.0..=667.0).contains(&seconds[2]), "{seconds:?}");
         assert!((7..=8).contains(&seconds.len()), "{seconds:?}");
+    }
+
+    #[test]
+    fn after_a_transition_a_pod_once_overwritten_is_looked_at_closely() {
+        let mut looks = looks(false, false);
+        for round in 0..100 {
+            let begin = round * 100;
+            looks.found();
+            looks.marked(true, Duration::from_secs(begin));
+            let seconds: Vec<_> = seconds(&mut looks, begin + 60).iter().map(|at| at - begin as f64).collect();
+            let gaps = seconds.iter().zip([0.0].iter().chain(&seconds)).map(|(at, before)| at - before);
+            assert!(gaps.into_iter().all(|gap| (0.649..=0.851).contains(&gap)), "{seconds:?}");
+            let last = *seconds.last().expect("looks");
+            assert!((5.8..=6.65).contains(&last) && (7..=10).contains(&seconds.len()), "{seconds:?}");
+        }
+        // It is found by the second look: no further ones, and the heal is looked after as any write.
+        looks.marked(true, Duration::ZERO);
+        looks.observed(Duration::from_millis(900));
+        looks.found();
+        assert!(looks.due().is_none_or(|at| at > Duration::from_secs(60)), "{looks:?}");
+        looks.wrote(Duration::from_secs(1));
+        assert_eq!(seconds(&mut looks, 60).len(), 2);
+    }
+
+    #[test]
+    fn close_looks_end_where_they_are_of_no_use() {
+        let count = |looks: &mut Looks, urgent: bool| {
+            looks.marked(urgent, Duration::ZERO);
+            seconds(looks, 60).len()
+        };
+        assert_eq!(count(&mut looks(false, false), true), 2, "nothing was overwritten yet");
+        let mut later = looks(false, false);
+        later.found();
+        assert_eq!(count(&mut later, false), 2, "in a war");
+        let counts: Vec<_> = (0..10).map(|_| count(&mut later, true)).collect();
+        assert!(counts[..8].iter().all(|count| *count >= 7) && counts[8..] == [2, 2], "{counts:?}");
+        for (watch, shield) in [(true, false), (false, true)] {
+            let mut looks = looks(watch, shield);
+            looks.found();
+            assert_eq!(count(&mut looks, true), 0, "watch {watch}, shield {shield}");
+        }
     }
 
     #[test]
