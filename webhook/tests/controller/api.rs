@@ -1,5 +1,7 @@
-//! etcd and kube-apiserver on free ports of loopback, with the chart's objects in them. One for the whole program; tests take turns.
+//! etcd and kube-apiserver on free ports of loopback, with the chart's objects in them: two pairs for the whole program, as
+//! the tests mostly wait. Each test has a pair to itself while it runs.
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -39,8 +41,8 @@ const TOKENS: &str = "admin-token,admin,admin,\"system:masters\"\n\
 const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
     {"level": "Metadata", "users": ["system:serviceaccount:probelet-system:probelet-webhook"]}, {"level": "None"}]}"#;
 
-static SERVER: OnceCell<Server> = OnceCell::const_new();
-static TURN: Mutex<()> = Mutex::const_new(());
+static SERVERS: [OnceCell<Server>; 2] = [const { OnceCell::const_new() }; 2];
+static TURNS: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
 
 pub(crate) struct Server {
     folder: PathBuf,
@@ -61,8 +63,8 @@ pub(crate) fn free_port() -> u16 {
 }
 
 impl Server {
-    async fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("probelet-api-{}", std::process::id()));
+    async fn start(number: usize) -> Self {
+        let folder = std::env::temp_dir().join(format!("probelet-api-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("folder");
         let key = rcgen::KeyPair::generate().expect("key");
@@ -160,9 +162,20 @@ fn without_deployment(text: &str) -> String {
 impl Lab {
     /// Waits for its turn.
     pub(crate) async fn turn() -> Self {
-        let turn = TURN.lock().await;
-        let server = SERVER.get_or_init(Server::start).await;
-        Self { client: server.client().await.expect("client"), server, _turn: turn }
+        let (number, turn) = tokio::select! {
+            turn = TURNS[0].lock() => (0, turn),
+            turn = TURNS[1].lock() => (1, turn),
+        };
+        let server = SERVERS[number].get_or_init(async || Server::start(number).await).await;
+        let lab = Self { client: server.client().await.expect("client"), server, _turn: turn };
+        // The replicas of the test before were killed: nobody shall wait for the end of their term.
+        let _ = lab.leases().delete("probelet-webhook", &DeleteParams::default()).await;
+        lab
+    }
+
+    /// Where replicas elect their leader.
+    pub(crate) fn leases(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), "probelet-system")
     }
 
     /// An empty namespace, opted in.

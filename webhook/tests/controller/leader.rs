@@ -2,7 +2,6 @@
 
 use crate::api::{Lab, eventually};
 use crate::replica::Replica;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use std::time::Instant;
@@ -28,8 +27,7 @@ async fn a_leader_that_was_stopped_for_longer_than_its_term_writes_nothing_after
     assert!(!first.log().contains("RoleBinding made\" namespace=\"handover"));
     let made = second.log().matches("RoleBinding made").count();
     assert!(made >= 1);
-    let leases: Api<Lease> = Api::namespaced(lab.client.clone(), "probelet-system");
-    let holder = leases.get("probelet-webhook").await.expect("lease").spec.expect("spec").holder_identity;
+    let holder = lab.leases().get("probelet-webhook").await.expect("lease").spec.expect("spec").holder_identity;
     assert!(second.log().contains(&holder.expect("holder")));
 }
 

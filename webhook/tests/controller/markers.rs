@@ -178,6 +178,7 @@ async fn a_pod_that_should_have_been_injected_gets_one_event() {
     assert_eq!(found.involved_object.name.as_deref(), Some("p"));
     assert_eq!(found.type_.as_deref(), Some("Warning"));
     drop(replica);
+    lab.leases().delete("probelet-webhook", &DeleteParams::default()).await.expect("nobody leads");
     let next = Replica::ready(&lab, &[]).await;
     eventually("the next leader has looked", async || {
         next.metric("probelet_queue_work_seconds_count{queue=\"pods\",result=\"done\"}").filter(|count| *count > 0.0)
@@ -189,8 +190,7 @@ async fn a_pod_that_should_have_been_injected_gets_one_event() {
 
 /// Another replica leads, for an hour: this one admits and does nothing else.
 async fn led_by_another(lab: &Lab) -> Api<Lease> {
-    let leases: Api<Lease> = Api::namespaced(lab.client.clone(), "probelet-system");
-    let _ = leases.delete("probelet-webhook", &DeleteParams::default()).await;
+    let leases = lab.leases();
     let now = serde_json::to_value(MicroTime(Timestamp::now())).expect("time");
     let spec = json!({"holderIdentity": "another", "leaseDurationSeconds": 3600, "acquireTime": now, "renewTime": now});
     create(&leases, json!({"metadata": {"name": "probelet-webhook"}, "spec": spec})).await;
