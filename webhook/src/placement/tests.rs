@@ -9,7 +9,10 @@ fn cluster() -> Cluster {
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         taints,
     };
-    cluster.set_node("v1", NodeKind::Virtual, shape(&[("zone", "a"), ("cores", "64")], vec![taint("NoSchedule")]));
+    // It is not ready just now.
+    let state = Taint { key: "node.kubernetes.io/not-ready".into(), effect: "NoExecute".into(), ..Taint::default() };
+    let taints = vec![taint("NoSchedule"), state];
+    cluster.set_node("v1", NodeKind::Virtual, shape(&[("zone", "a"), ("cores", "64")], taints));
     cluster.set_node("o1", NodeKind::Ordinary, NodeShape::default());
     cluster
 }

@@ -20,9 +20,15 @@ fn meets_pattern(toleration: &Value, pattern: &TaintPattern) -> bool {
     meets(toleration, &pattern.key, pattern.value.as_deref(), pattern.effect())
 }
 
-/// Whether every taint that keeps Pods away is tolerated.
+/// Prefix of the taints by which Kubernetes tells a node's state of the moment: not ready, cordoned, under pressure. A Pod
+/// waits until they are gone and lands there all the same.
+const STATE_PREFIX: &str = "node.kubernetes.io/";
+
+/// Whether every taint that keeps Pods away for good is tolerated.
 pub(super) fn all_met(tolerations: &[Value], taints: &[Taint]) -> bool {
-    taints.iter().filter(|taint| taint.effect != "PreferNoSchedule").all(|taint| {
+    let lasting =
+        taints.iter().filter(|taint| taint.effect != "PreferNoSchedule" && !taint.key.starts_with(STATE_PREFIX));
+    lasting.into_iter().all(|taint| {
         tolerations.iter().any(|toleration| meets(toleration, &taint.key, Some(&taint.value), &taint.effect))
     })
 }
