@@ -7,7 +7,7 @@ use crate::desired::{Desired, Results, Settled, Unit, Want, desired};
 use crate::heal::Heal;
 use crate::look::{CLOSE_SPAN, LookSettings, Looks};
 use crate::observed::Observed;
-use crate::patch::{Change, Patch, Times, differing};
+use crate::patch::{Patch, differing};
 use crate::random::Random;
 use crate::refusal::Refusals;
 use crate::retired::Retired;
@@ -15,6 +15,8 @@ use probelet_protocol::plan::{Plan, ProbeId};
 use probelet_protocol::setting::Marks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+mod next;
 
 /// What stays the same for a sidecar's life.
 #[derive(Clone, Debug)]
@@ -242,37 +244,6 @@ impl Ledger {
         self.looks.await_status(awaited, now);
     }
 
-    /// What to do now.
-    pub fn step(&mut self, now: Duration) -> Step {
-        if self.in_flight.is_some() {
-            return Step::Wait(None);
-        }
-        if now < self.not_before {
-            return Step::Wait(Some(self.not_before));
-        }
-        if self.settings.observe_first && self.observed.is_none() {
-            return self.look();
-        }
-        let differing = self.differing();
-        let mut due = self.looks.due();
-        if let Some(purpose) = self.purpose(&differing) {
-            let at = self.due(purpose, now);
-            if at <= now {
-                let chosen = self.refusals.choose(differing, &self.desired, now);
-                if !chosen.is_empty() {
-                    return self.send(chosen, purpose);
-                }
-                due = due.into_iter().chain(self.refusals.due()).min();
-            } else {
-                due = due.into_iter().chain([at]).min();
-            }
-        }
-        match due {
-            Some(at) if at <= now => self.look(),
-            due => Step::Wait(due),
-        }
-    }
-
     /// Whether everything that has settled is on the Pod, as far as is known.
     pub fn is_settled(&self) -> bool {
         self.in_flight.is_none() && self.differing().is_empty()
@@ -342,84 +313,11 @@ impl Ledger {
         vec![Finding::Overwritten(overwritten)]
     }
 
-    /// The most urgent reason to write these units.
-    fn purpose(&self, differing: &BTreeSet<Unit>) -> Option<Purpose> {
-        let urgency = |unit: &Unit| {
-            let want = self.desired.get(unit);
-            let confirmed = self.confirmed.get(unit).map(|confirmed| &confirmed.want);
-            if want == confirmed {
-                return Purpose::Heal;
-            }
-            let status = want.and_then(status);
-            let seen = self.observed.as_ref().and_then(|observed| observed.conditions.get(unit.name()));
-            match (status, seen) {
-                (None, _) => Purpose::Mark,
-                (Some(status), Some(seen)) if seen.content.status == status => Purpose::Message,
-                (status, _) if confirmed.and_then(self::status) == status => Purpose::Heal,
-                _ => Purpose::Mark,
-            }
-        };
-        let purposes: Vec<Purpose> = differing.iter().map(urgency).collect();
-        [Purpose::Mark, Purpose::Heal, Purpose::Message].into_iter().find(|purpose| purposes.contains(purpose))
-    }
-
-    fn due(&self, purpose: Purpose, now: Duration) -> Duration {
-        match purpose {
-            _ if self.refusals.is_isolating() => now,
-            Purpose::Heal => self.heal.due(self.overwritten_at.unwrap_or(now)),
-            Purpose::Message => self.chatter.due(self.last_write.unwrap_or_default()),
-            Purpose::Mark if self.results.len() < self.plan.probes.len() => self.gather_until.unwrap_or(now),
-            Purpose::Mark | Purpose::Look => now,
-        }
-    }
-
-    fn send(&mut self, chosen: BTreeSet<Unit>, purpose: Purpose) -> Step {
-        let mut sent = InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose };
-        let mut changes = BTreeMap::new();
-        for unit in chosen {
-            let Some(want) = self.desired.get(&unit) else { continue };
-            let times = self.times(&unit, want);
-            sent.wants.insert(unit.clone(), want.clone());
-            sent.since.extend(times.since.map(|since| (unit.clone(), since)));
-            changes.insert(unit, Change { want: want.clone(), times });
-        }
-        self.in_flight = Some(sent);
-        Step::Send(Patch { uid: self.settings.uid.clone(), changes }, purpose)
-    }
-
-    fn look(&mut self) -> Step {
-        self.in_flight = Some(InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose: Purpose::Look });
-        Step::Send(Patch::look(&self.settings.uid), Purpose::Look)
-    }
-
-    /// lastTransitionTime moves only when the status does, and never backwards; a healed condition gets back the time that
-    /// it had.
-    fn times(&self, unit: &Unit, want: &Want) -> Times {
-        let (Unit::Condition(kind), Want::Condition(want)) = (unit, want) else { return Times::default() };
-        let of_kind = |planned: &&probelet_protocol::plan::PlannedProbe| planned.condition_type.as_ref() == Some(kind);
-        let planned = self.plan.probes.iter().find(of_kind);
-        let Some(settled) = planned.and_then(|planned| self.results.get(&planned.id)) else { return Times::default() };
-        let seen = self.observed.as_ref().and_then(|observed| observed.conditions.get(kind));
-        let probed = Some(settled.probed);
-        if seen.is_some_and(|seen| seen.content.status == want.status && seen.since.is_some()) {
-            return Times { probed, since: None };
-        }
-        let before = self.confirmed.get(unit);
-        let same = before.filter(|before| status(&before.want) == Some(&want.status));
-        let last = before.and_then(|before| before.since).max(seen.and_then(|seen| seen.since));
-        let since = same.and_then(|same| same.since).unwrap_or(settled.since.max(last.unwrap_or_default()));
-        Times { probed, since: Some(since) }
-    }
-
     fn wait_after(&mut self, trouble: Trouble, retry_after: Option<Duration>, now: Duration) -> Duration {
         let wait = self.backoff.next(trouble, retry_after, self.random.unit());
         self.not_before = now + wait;
         wait
     }
-}
-
-fn status(want: &Want) -> Option<&str> {
-    if let Want::Condition(condition) = want { Some(&condition.status) } else { None }
 }
 
 fn is_condition(unit: &Unit) -> bool {

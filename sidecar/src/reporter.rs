@@ -1,31 +1,28 @@
 //! The only writer: one task that owns what is desired and what was observed, and sends one request at a time.
 
-use crate::api::{Answer, Api, ApiError, Call, IDLE};
-use crate::backoff::Trouble;
+use crate::api::Api;
 use crate::clock::Clock;
 use crate::config::PodName;
 use crate::desired::Settled;
 use crate::fleet::Fleet;
-use crate::ledger::{Finding, Ledger, Purpose, Step};
+use crate::ledger::{Ledger, Step};
 use crate::neighbour::neighbours;
 use crate::observed::{Observed, PlanText};
-use crate::patch::Patch;
 use crate::repeat::Repeat;
 use crate::stats::{Stats, add};
 use crate::threshold::ProbeState;
-use crate::verdict::{Verdict, judge};
 use crate::worker::Report;
-use probelet_protocol::name::{FIELD_MANAGER, NODE_KIND_ORDINARY, SIDECAR_CONTAINER};
+use probelet_protocol::name::{NODE_KIND_ORDINARY, SIDECAR_CONTAINER};
 use probelet_protocol::plan::{Plan, ProbeId};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+mod flight;
 mod told;
+use flight::{Flight, land};
 
 /// What the reporter is made of.
 pub struct Parts {
@@ -93,8 +90,6 @@ pub struct Reporter {
     restart_at: Option<Duration>,
 }
 
-type Flight = Pin<Box<dyn Future<Output = (Api, Result<Answer, ApiError>)> + Send>>;
-
 /// How long a native sidecar may go on writing after SIGTERM.
 const FLUSH: Duration = Duration::from_millis(900);
 /// A worker that ended by a fault is started again after this, so that a fault in every run makes no loop.
@@ -155,57 +150,6 @@ impl Reporter {
             Step::Wait(wake) => wake,
             Step::Send(patch, purpose) => {
                 self.send(&patch, purpose);
-                None
-            }
-        }
-    }
-
-    fn send(&mut self, patch: &Patch, purpose: Purpose) {
-        let Some(mut api) = self.api.take() else { return };
-        let counter = if purpose == Purpose::Look { &self.parts.stats.looks } else { &self.parts.stats.patches };
-        add(counter, 1);
-        self.sent_at = self.parts.clock.now();
-        self.wrote = told::units(patch);
-        self.riding.append(&mut self.waiting);
-        let pod = &self.parts.pod;
-        let path =
-            format!("/api/v1/namespaces/{}/pods/{}/status?fieldManager={FIELD_MANAGER}", pod.namespace, pod.name);
-        tracing::debug!(?purpose, changes = self.wrote, "patch");
-        let content_type = "application/strategic-merge-patch+json";
-        let call = Call { method: hyper::Method::PATCH, path, content_type, body: patch.body().into() };
-        self.in_flight = Some(Box::pin(async move {
-            let answer = api.call(&call).await;
-            (api, answer)
-        }));
-    }
-
-    fn answered(&mut self, api: Api, answer: Result<Answer, ApiError>) -> Option<End> {
-        self.in_flight = None;
-        self.api = Some(api);
-        let now = self.parts.clock.now();
-        self.last_call = now;
-        let verdict = match answer {
-            Ok(answer) => judge(answer.status, answer.retry_after, &answer.body),
-            Err(error) => Verdict::Retry(Trouble::Unreachable, None, error.to_string()),
-        };
-        match verdict {
-            Verdict::Pod(pod) => {
-                self.tell_written(now);
-                let findings = self.parts.ledger.accepted(*pod, now);
-                self.tell(findings, now);
-                self.observed(now)
-            }
-            Verdict::Gone => Some(End::Gone),
-            Verdict::Refused(message) => {
-                self.waiting.append(&mut self.riding);
-                let findings = self.parts.ledger.refused(&message, now);
-                self.tell(findings, now);
-                None
-            }
-            Verdict::Retry(trouble, retry_after, message) => {
-                self.waiting.append(&mut self.riding);
-                let wait = self.parts.ledger.failed(trouble, retry_after, now);
-                self.tell_trouble(&message, wait, now);
                 None
             }
         }
@@ -358,65 +302,5 @@ impl Reporter {
             }
         };
         let _ = tokio::time::timeout(FLUSH, write).await;
-    }
-
-    fn idle_at(&self) -> Option<Duration> {
-        self.api.as_ref().filter(|api| api.is_connected()).map(|_| self.last_call + IDLE)
-    }
-
-    /// An idle connection costs the API server memory.
-    fn give_back(&mut self) {
-        if self.idle_at().is_some_and(|at| at <= self.parts.clock.now())
-            && let Some(api) = &mut self.api
-        {
-            api.close();
-        }
-    }
-
-    fn tell_written(&mut self, now: Duration) {
-        let took = now.saturating_sub(self.sent_at);
-        for report in std::mem::take(&mut self.riding) {
-            self.parts.stats.marked(now.saturating_sub(report.at));
-            told::transition(&report, &self.wrote, took);
-            if let Some(events) = &self.parts.events {
-                // Full: Events are best effort.
-                let _ = events.try_send(report);
-            }
-        }
-        if self.repeat.over("api") {
-            tracing::info!("the API server takes marks again");
-        }
-    }
-
-    fn tell_trouble(&mut self, error: &str, wait: Duration, now: Duration) {
-        add(&self.parts.stats.failures, 1);
-        if let Some(left_out) = self.repeat.may("api", now) {
-            let (waiting, tries) = (self.waiting.len(), self.parts.ledger.tries());
-            tracing::warn!(error, waiting, tries, next_try = ?wait, left_out, "marks are not written yet");
-        }
-    }
-
-    fn tell(&mut self, findings: Vec<Finding>, now: Duration) {
-        for finding in findings {
-            told::finding(&finding, &mut self.repeat, now);
-            if let Finding::War(_) = finding {
-                self.parts.stats.war.store(1, Relaxed);
-            }
-        }
-        let (stats, counts) = (&self.parts.stats, self.parts.ledger.counts());
-        stats.overwrites.store(counts.overwrites, Relaxed);
-        stats.heals.store(counts.heals, Relaxed);
-        stats.refused.store(self.parts.ledger.refused_count() as u64, Relaxed);
-        if !self.parts.ledger.is_war() {
-            stats.war.store(0, Relaxed);
-        }
-    }
-}
-
-/// Waits for the request under way; for ever where there is none.
-async fn land(flight: &mut Option<Flight>) -> (Api, Result<Answer, ApiError>) {
-    match flight {
-        Some(flight) => flight.await,
-        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,8 @@ use crate::desired::Condition;
 use crate::observed::SeenCondition;
 use crate::threshold::ProbeState;
 
+mod overwrite;
+
 const WALL: u64 = 1_000_000;
 const PLAN: &str = r#"[{"name":"p","containerName":"c","probe":{"tcpSocket":{"port":1}},"podConditionType":"T",
   "markerPolicy":[{"state":"Succeeded","labels":{"up":"yes"}},{"state":"Failed","labels":{"down":"yes"}}]}]"#;
@@ -18,6 +20,8 @@ struct World {
     /// The provider's own copy of conditions and labels goes back at these times after each foreign write.
     overwrite_after: Option<fn(Duration) -> Duration>,
     overwrite_at: Option<Duration>,
+    /// When marks were taken away.
+    wiped: Vec<Duration>,
     refuses: Option<&'static str>,
 }
 
@@ -36,6 +40,7 @@ fn world(settings: LedgerSettings) -> World {
         findings: Vec::new(),
         overwrite_after: None,
         overwrite_at: None,
+        wiped: Vec::new(),
         refuses: None,
     }
 }
@@ -93,6 +98,7 @@ impl World {
         loop {
             if self.overwrite_at.is_some_and(|at| at <= self.now) {
                 self.overwrite_at = None;
+                self.wiped.push(self.now);
                 self.wipe();
             }
             let wake = match self.ledger.step(self.now) {
@@ -232,45 +238,6 @@ fn a_message_alone_waits_and_moves_no_time() {
 }
 
 #[test]
-fn one_overwrite_is_healed_at_once_with_the_time_that_it_had() {
-    let mut world = world(settings());
-    world.settle(ProbeState::Succeeded, "ok");
-    world.run(Duration::from_millis(100));
-    world.wipe();
-    world.run(secs(20));
-    let writes = world.writes();
-    assert_eq!(writes.len(), 2);
-    assert_eq!(writes[1].1, Purpose::Heal);
-    assert!(writes[1].0 < 1000, "{writes:?}");
-    assert_eq!((world.condition(), world.pod.labels["up"].as_str()), (("True", 0), "yes"));
-    assert_eq!(world.ledger.counts(), Counts { overwrites: 1, heals: 1 });
-}
-
-#[test]
-fn in_a_war_there_is_at_most_one_write_in_thirty_seconds() {
-    let polled = |now: Duration| secs(5 * (now.as_secs() / 5 + 1));
-    let pushed = |now: Duration| now + Duration::from_millis(50);
-    for overwrite in [polled as fn(Duration) -> Duration, pushed] {
-        let mut world = world(settings());
-        world.overwrite_after = Some(overwrite);
-        world.settle(ProbeState::Succeeded, "ok");
-        world.run(secs(3600));
-        let writes: Vec<_> = world.writes().into_iter().map(|(at, _)| at).collect();
-        // The mark, the burst, and then ever fewer.
-        assert!(writes[4..].windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "{writes:?}");
-        assert!(writes.len() <= 14, "{writes:?}");
-        assert!(world.looks() <= 50, "{} looks", world.looks());
-        let wars = world.findings.iter().filter(|finding| matches!(finding, Finding::War(_))).count();
-        assert_eq!(wars, 1, "{:?}", world.findings);
-        // A real transition is written at once all the same.
-        world.settle(ProbeState::Failed, "no");
-        let before = world.now.as_millis();
-        world.run(Duration::from_millis(10));
-        assert_eq!(world.writes().last(), Some(&(before, Purpose::Mark)));
-    }
-}
-
-#[test]
 fn a_plan_edit_takes_marks_along_and_keeps_the_state_of_the_rest() {
     let other = r#",{"name":"q","containerName":"c","probe":{"tcpSocket":{"port":1}},"podConditionType":"U",
         "markerPolicy":[{"state":"Succeeded","labels":{"q":"1"}}]}]"#;
@@ -348,29 +315,4 @@ fn transition_times_never_go_backwards() {
     world.settle(ProbeState::Succeeded, "ok");
     world.run(secs(1));
     assert_eq!(world.condition(), ("True", 3600));
-}
-
-#[test]
-fn an_older_observation_is_no_overwrite() {
-    let mut world = world(settings());
-    let before = world.pod.clone();
-    world.settle(ProbeState::Succeeded, "ok");
-    world.run(Duration::from_millis(1));
-    assert_eq!(world.ledger.observe(before, world.now), []);
-    assert!(world.ledger.is_settled());
-}
-
-#[test]
-fn a_watched_overwrite_is_healed_in_the_same_moment() {
-    let mut settings = settings();
-    settings.look.has_watch = true;
-    let mut world = world(settings);
-    world.settle(ProbeState::Succeeded, "ok");
-    world.run(secs(100));
-    world.wipe();
-    let findings = world.ledger.observe(world.pod.clone(), world.now);
-    assert!(matches!(&findings[..], [Finding::Overwritten(units)] if units.len() == 2), "{findings:?}");
-    world.run(Duration::from_millis(1));
-    assert_eq!(world.writes(), [(0, Purpose::Mark), (100_000, Purpose::Heal)]);
-    assert_eq!(world.looks(), 0);
 }

@@ -1,12 +1,56 @@
 //! Lines that the reporter logs. Messages are constant, everything else is a field; no header, token or body is among them.
 
+use super::Reporter;
 use crate::desired::{Unit, Want};
 use crate::ledger::Finding;
 use crate::patch::Patch;
 use crate::repeat::Repeat;
+use crate::stats::add;
 use crate::worker::Report;
 use probelet_protocol::limit::cut_message;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+impl Reporter {
+    pub(super) fn tell_written(&mut self, now: Duration) {
+        let took = now.saturating_sub(self.sent_at);
+        for report in std::mem::take(&mut self.riding) {
+            self.parts.stats.marked(now.saturating_sub(report.at));
+            transition(&report, &self.wrote, took);
+            if let Some(events) = &self.parts.events {
+                // Full: Events are best effort.
+                let _ = events.try_send(report);
+            }
+        }
+        if self.repeat.over("api") {
+            tracing::info!("the API server takes marks again");
+        }
+    }
+
+    pub(super) fn tell_trouble(&mut self, error: &str, wait: Duration, now: Duration) {
+        add(&self.parts.stats.failures, 1);
+        if let Some(left_out) = self.repeat.may("api", now) {
+            let (waiting, tries) = (self.waiting.len(), self.parts.ledger.tries());
+            tracing::warn!(error, waiting, tries, next_try = ?wait, left_out, "marks are not written yet");
+        }
+    }
+
+    pub(super) fn tell(&mut self, findings: Vec<Finding>, now: Duration) {
+        for finding in findings {
+            self::finding(&finding, &mut self.repeat, now);
+            if let Finding::War(_) = finding {
+                self.parts.stats.war.store(1, Relaxed);
+            }
+        }
+        let (stats, counts) = (&self.parts.stats, self.parts.ledger.counts());
+        stats.overwrites.store(counts.overwrites, Relaxed);
+        stats.heals.store(counts.heals, Relaxed);
+        stats.refused.store(self.parts.ledger.refused_count() as u64, Relaxed);
+        if !self.parts.ledger.is_war() {
+            stats.war.store(0, Relaxed);
+        }
+    }
+}
 
 /// One transition, with what was written for it; `wrote` is empty where nothing was to be written.
 pub(super) fn transition(report: &Report, wrote: &str, took: Duration) {
