@@ -1,13 +1,15 @@
 //! The real sidecar binary as a process of this machine, with a Pod and a token of its own on the real API server.
 
+use super::plan::{CONTAINER, LocalPlan};
 use super::target::ProbeTarget;
+use super::usage;
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, PostParams};
 use kube::config::{AuthInfo, Config};
 use kube::{Client, ResourceExt};
-use probelet_protocol::{environment, marker, name, plan, probe};
+use probelet_protocol::{environment, name};
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -40,15 +42,14 @@ pub struct LocalSidecar {
 
 impl Identity {
     /// Creates the Pod with its annotations, and asks for a token bound to it.
-    pub async fn create(client: &Client, namespace: &str, name: &str, port: u16) -> Result<Self> {
-        let (plan, policies) = plan_for(port);
+    pub async fn create(client: &Client, namespace: &str, name: &str, plan: &LocalPlan) -> Result<Self> {
         let pod = serde_json::from_value(serde_json::json!({
             "metadata": {"name": name, "annotations": {
-                name::PLAN_ANNOTATION: plan,
-                name::POLICIES_ANNOTATION: policies,
-                name::WRITES_ANNOTATION: format!("c:{CONDITION},l:{LABEL}"),
+                name::PLAN_ANNOTATION: plan.probes(),
+                name::POLICIES_ANNOTATION: plan.policies(),
+                name::WRITES_ANNOTATION: plan.writes(),
             }},
-            "spec": {"schedulerName": "none", "containers": [{"name": "game", "image": "none"}]},
+            "spec": {"schedulerName": "none", "containers": [{"name": CONTAINER, "image": "none"}]},
         }))?;
         let pod = Api::<Pod>::namespaced(client.clone(), namespace).create(&PostParams::default(), &pod).await?;
         let request = TokenRequest {
@@ -115,19 +116,14 @@ impl LocalSidecar {
         read("log") + &read("errors")
     }
 
-    /// Resident memory in KiB, from `/proc`.
+    /// Resident memory in KiB.
     pub fn resident(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
-        line.split_whitespace().nth(1).context("no number")?.parse().context("VmRSS")
+        usage::memory(self.child.id(), "VmRSS")
     }
 
     /// CPU time used so far in clock ticks of 10 ms, user and system.
     pub fn ticks(&self) -> Result<u64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).context("stat");
-        Ok(field(11)? + field(12)?)
+        usage::ticks(self.child.id())
     }
 }
 
@@ -140,38 +136,9 @@ impl Drop for LocalSidecar {
 }
 
 /// One httpGet probe of the target: a condition, and a label that is `true` or `false`.
-fn plan_for(port: u16) -> (String, String) {
-    let planned = marker::PodContainerProbe {
-        name: "health".into(),
-        container_name: "game".into(),
-        probe: probe::Probe {
-            http_get: Some(probe::HttpGetAction {
-                path: Some("/health".into()),
-                port: probelet_protocol::port::Port::Number(port.into()),
-                host: None,
-                scheme: None,
-                http_headers: Vec::new(),
-            }),
-            ..probe::Probe::default()
-        },
-        marker_policy: Vec::new(),
-        pod_condition_type: CONDITION.into(),
-    };
-    let policy = |state, value: &str| marker::MarkerPolicy {
-        state,
-        labels: [(LABEL.to_owned(), value.to_owned())].into(),
-        annotations: Default::default(),
-    };
-    let entry = plan::PolicyEntry {
-        name: "health".into(),
-        container_name: "game".into(),
-        marker_policy: vec![
-            policy(marker::PolicyState::Succeeded, "true"),
-            policy(marker::PolicyState::Failed, "false"),
-        ],
-        ..plan::PolicyEntry::default()
-    };
-    (serde_json::json!([planned]).to_string(), serde_json::json!([entry]).to_string())
+pub fn plan_for(port: u16) -> LocalPlan {
+    let http = serde_json::json!({"httpGet": {"path": "/health", "port": port}});
+    LocalPlan::default().and("Healthy", http).labelled(LABEL)
 }
 
 fn certificates(config: &Config) -> String {
@@ -207,7 +174,7 @@ impl Pair {
         extra: &[(&str, &str)],
     ) -> Result<Self> {
         let target = ProbeTarget::start().await?;
-        let identity = Identity::create(client, place.0, place.1, target.port).await?;
+        let identity = Identity::create(client, place.0, place.1, &plan_for(target.port)).await?;
         let sidecar = identity.sidecar(binary, config, extra)?;
         Ok(Self { target, sidecar, identity })
     }

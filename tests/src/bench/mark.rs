@@ -1,7 +1,7 @@
 //! From a known outcome to the label in a watcher's hands, beside a bare PATCH of the same kind by the bench itself.
 
 use super::figure::{Series, ratio};
-use super::local::{CONDITION, Identity, LABEL, Pair};
+use super::local::{CONDITION, Identity, LABEL, Pair, plan_for};
 use super::sight::Sight;
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
@@ -25,7 +25,7 @@ pub struct Report {
 pub async fn run(client: &Client, config: &Config, namespace: &str, binary: &Path, flips: usize) -> Result<Report> {
     let environment = [(environment::PERIOD, "50ms"), (environment::SHIELD, "true")];
     let mut pair = Pair::start(client, config, (namespace, "marked"), binary, &environment).await?;
-    let other = Identity::create(client, namespace, "bare", pair.target.port).await?;
+    let other = Identity::create(client, namespace, "bare", &plan_for(pair.target.port)).await?;
     let bare = Api::<Pod>::namespaced(other.client(config)?, namespace);
     let mut sight = Sight::start(client.clone(), namespace);
     sight.of("marked", "true", DEADLINE).await.inspect_err(|_| eprintln!("{}", pair.sidecar.log()))?;

@@ -1,10 +1,10 @@
 //! `make bench`: every figure beside the thing it is compared with, in one run.
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, PostParams};
-use probelet_tests::bench::{footprint, mark};
+use probelet_tests::bench::{footprint, kinds, mark};
 use probelet_tests::cluster::Cluster;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,15 +15,35 @@ struct Arguments {
     /// The sidecar's binary; the one in the lab's image where left out.
     #[arg(long)]
     sidecar: Option<PathBuf>,
+    /// The test application's binary; the one in the lab's image where left out.
+    #[arg(long)]
+    application: Option<PathBuf>,
+    /// Only these parts; all where left out.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Switches of health per series.
     #[arg(long, default_value_t = 400)]
     flips: usize,
     /// Seconds over which the idle sidecar is measured.
     #[arg(long, default_value_t = 60)]
     idle: u64,
+    /// Seconds over which one probe of each kind is run.
+    #[arg(long, default_value_t = 60)]
+    kinds: u64,
     /// Starts that are measured.
     #[arg(long, default_value_t = 20)]
     starts: usize,
+}
+
+/// A part of the bench.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Size, memory, CPU, start.
+    Footprint,
+    /// Memory and CPU with one probe of each kind.
+    Kinds,
+    /// From an outcome to the label.
+    Mark,
 }
 
 #[tokio::main]
@@ -45,10 +65,23 @@ async fn main() -> Result<()> {
 
 async fn measure(arguments: &Arguments, cluster: &Cluster, config: &kube::Config, namespace: &str) -> Result<()> {
     let client = cluster.client();
-    let packed = cluster.lab().map(|lab| lab.layout().path("stage/sidecar/build/out/probelet"));
-    let binary = arguments.sidecar.clone().or(packed).context("--sidecar must name the binary: there is no lab")?;
-    let span = (Duration::from_secs(arguments.idle), arguments.starts);
-    footprint::run(&client, config, namespace, &binary, span).await?;
-    mark::run(&client, config, namespace, &binary, arguments.flips).await?.print();
+    let staged = |path| cluster.lab().map(|lab| lab.layout().path(path));
+    let given = |given: &Option<PathBuf>, path, flag| {
+        given.clone().or_else(|| staged(path)).with_context(|| format!("{flag} must name the binary: there is no lab"))
+    };
+    let binary = given(&arguments.sidecar, "stage/sidecar/build/out/probelet", "--sidecar")?;
+    let has = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    if has(Part::Footprint) {
+        let span = (Duration::from_secs(arguments.idle), arguments.starts);
+        footprint::run(&client, config, namespace, &binary, span).await?;
+    }
+    if has(Part::Kinds) {
+        let application = given(&arguments.application, "stage/test-app/build/out/test-app", "--application")?;
+        let programs = kinds::Programs { sidecar: &binary, application: &application };
+        kinds::run(&client, config, namespace, &programs, Duration::from_secs(arguments.kinds)).await?;
+    }
+    if has(Part::Mark) {
+        mark::run(&client, config, namespace, &binary, arguments.flips).await?.print();
+    }
     Ok(())
 }
