@@ -44,6 +44,9 @@ pub const PLAN_ANNOTATION: &str = "kruise.io/podprobe";
 /// Names of the markers that the plan was made from, sorted, comma-joined (same file,
 /// `PodProbeMarkerListAnnotationKey`); preset by a user it names the markers instead of their selectors.
 pub const MARKER_LIST_ANNOTATION: &str = "kruise.io/podprobemarker-list";
+/// Which of [`MARKER_LIST_ANNOTATION`] the Pod's owner named, comma-joined; absent where the list is what selectors found.
+/// Written at admission: afterwards one list cannot be told from the other.
+pub const NAMED_MARKERS_ANNOTATION: &str = "probelet.io/named-markers";
 /// Marker policies, and probes without a condition, which OpenKruise leaves out of the plan:
 /// a JSON list of [`crate::plan::PolicyEntry`].
 pub const POLICIES_ANNOTATION: &str = "probelet.io/marker-policies";
@@ -66,8 +69,8 @@ pub const DEFAULT_CONTAINER_ANNOTATION: &str = "kubectl.kubernetes.io/default-co
 pub const SAFE_TO_EVICT_ANNOTATION: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 
 /// Annotations below [`OWN_PREFIX`] that are not settings.
-pub const OWN_ANNOTATIONS: [&str; 4] =
-    [POLICIES_ANNOTATION, WRITES_ANNOTATION, INJECTED_ANNOTATION, NODE_KIND_ANNOTATION];
+pub const OWN_ANNOTATIONS: [&str; 5] =
+    [NAMED_MARKERS_ANNOTATION, POLICIES_ANNOTATION, WRITES_ANNOTATION, INJECTED_ANNOTATION, NODE_KIND_ANNOTATION];
 
 /// Condition types that the kubelet, the scheduler or OpenKruise own; no marker may write them
 /// (openkruise/kruise:pkg/webhook/podprobemarker/validating `k8sNativePodConditions`, and

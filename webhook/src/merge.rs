@@ -9,7 +9,9 @@ use crate::select::is_injected;
 use crate::warning::Warnings;
 use probelet_protocol::limit;
 use probelet_protocol::marker::PodContainerProbe;
-use probelet_protocol::name::{MARKER_LIST_ANNOTATION, PLAN_ANNOTATION, POLICIES_ANNOTATION, is_reserved_key};
+use probelet_protocol::name::{
+    MARKER_LIST_ANNOTATION, NAMED_MARKERS_ANNOTATION, PLAN_ANNOTATION, POLICIES_ANNOTATION, is_reserved_key,
+};
 use probelet_protocol::plan::{Plan, PlanError, PlannedProbe, PolicyEntry, ProbeId};
 use probelet_protocol::port::NamedPorts;
 use probelet_protocol::writes::Writes;
@@ -28,6 +30,8 @@ pub struct Marking {
     pub plan_text: Option<String>,
     /// `kruise.io/podprobemarker-list`.
     pub list_text: Option<String>,
+    /// `probelet.io/named-markers`.
+    pub named_text: Option<String>,
     /// `probelet.io/marker-policies`.
     pub policies_text: Option<String>,
     /// What the Pod's identity may write.
@@ -77,20 +81,19 @@ pub fn merge(pod: &Pod, namespace: Option<&Namespace>, warnings: &mut Warnings) 
     for marker in &markers {
         merger.take(marker);
     }
-    merger.finish(pod, !markers.is_empty())
+    let marking = merger.finish(pod, !markers.is_empty())?;
+    Ok(Marking { named_text: first_named(pod, namespace), ..marking })
 }
 
-/// The markers for a Pod: those that it names, else those that select it; by name, each once.
+/// The markers for a Pod: those that its owner named, else those that select it; by name, each once.
 fn find(pod: &Pod, namespace: Option<&Namespace>, warnings: &mut Warnings) -> Vec<Arc<Marker>> {
     let Some(namespace) = namespace else { return Vec::new() };
-    let selected = || namespace.markers.values().filter(|marker| selects(marker, pod)).cloned();
-    let Some(names) = named(pod) else { return selected().collect() };
-    // An earlier pass wrote the list. A container that was added since may be another selected marker's.
-    if is_injected(pod)
-        && names.iter().all(|name| namespace.markers.get(*name).is_some_and(|marker| selects(marker, pod)))
-    {
-        return selected().collect();
-    }
+    // An earlier pass told whose the list is.
+    let listed = named(pod).filter(|_| !is_injected(pod));
+    let names = listed.or_else(|| names(pod, NAMED_MARKERS_ANNOTATION));
+    let Some(names) = names else {
+        return namespace.markers.values().filter(|marker| selects(marker, pod)).cloned().collect();
+    };
     let mut found = Vec::new();
     for name in names {
         match namespace.markers.get(name) {
@@ -107,9 +110,24 @@ fn selects(marker: &Marker, pod: &Pod) -> bool {
 }
 
 fn named(pod: &Pod) -> Option<BTreeSet<&str>> {
+    names(pod, MARKER_LIST_ANNOTATION)
+}
+
+fn names<'a>(pod: &'a Pod, annotation: &str) -> Option<BTreeSet<&'a str>> {
     let names: BTreeSet<_> =
-        pod.annotation(MARKER_LIST_ANNOTATION)?.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        pod.annotation(annotation)?.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     (!names.is_empty()).then_some(names)
+}
+
+/// Which markers the owner of a Pod named, where this is the first pass. A list beside a plan is OpenKruise's: that one was
+/// named where some marker on it does not select the Pod.
+fn first_named(pod: &Pod, namespace: Option<&Namespace>) -> Option<String> {
+    let listed = named(pod).filter(|_| !is_injected(pod))?;
+    let has_plan = pod.annotation(PLAN_ANNOTATION).is_some_and(|text| !text.trim().is_empty());
+    let is_selected =
+        |name: &str| namespace.and_then(|known| known.markers.get(name)).is_some_and(|marker| selects(marker, pod));
+    let is_named = !has_plan || !listed.iter().all(|name| is_selected(name));
+    is_named.then(|| listed.into_iter().collect::<Vec<_>>().join(","))
 }
 
 /// Takes probes one by one and keeps what makes them unique.
@@ -257,7 +275,8 @@ impl<'a> Merger<'a> {
             self.list.iter().map(String::as_str).collect::<Vec<_>>().join(",")
         });
         let policies_text = non_empty(&self.entries)?;
-        Ok(Marking { writes: writes(&self.plan), plan: self.plan, plan_text, list_text, policies_text, has_markers })
+        let writes = writes(&self.plan);
+        Ok(Marking { writes, plan: self.plan, plan_text, list_text, policies_text, has_markers, ..Marking::default() })
     }
 }
 

@@ -19,10 +19,10 @@ use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use tracing::{debug, info, warn};
 
-pub mod history;
 mod kind;
-use history::History;
+pub mod status;
 pub use kind::{LimitRanges, MarkerView, Markers, Namespaces, Nodes};
+use status::Statuses;
 
 /// Changes that wait for a controller; one that falls further behind lists anew.
 const BACKLOG: usize = 8192;
@@ -51,7 +51,7 @@ pub struct Store {
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
     changes: broadcast::Sender<Change>,
-    history: Arc<History>,
+    statuses: Arc<Statuses>,
     nodes: Arc<AtomicUsize>,
     waiting: Arc<Waiting>,
 }
@@ -96,7 +96,7 @@ impl Store {
             cluster,
             metrics,
             changes,
-            history: Arc::default(),
+            statuses: Arc::default(),
             nodes: Arc::default(),
             waiting: Arc::new(Waiting { kinds, gate }),
         }
@@ -112,9 +112,9 @@ impl Store {
         &self.cluster
     }
 
-    /// What markers were before, and their status.
-    pub fn history(&self) -> &Arc<History> {
-        &self.history
+    /// The status of markers, as it was last seen.
+    pub fn statuses(&self) -> &Arc<Statuses> {
+        &self.statuses
     }
 
     /// How many nodes there are.
@@ -125,7 +125,7 @@ impl Store {
     /// Starts all watches; they run until the process ends.
     pub fn spawn(&self, live: watch::Receiver<Live>) {
         tokio::spawn(self.clone().follow(Namespaces));
-        tokio::spawn(self.clone().follow(Markers::new(Arc::clone(&self.history))));
+        tokio::spawn(self.clone().follow(Markers::new(Arc::clone(&self.statuses))));
         tokio::spawn(self.clone().follow(LimitRanges));
         tokio::spawn(self.clone().follow_nodes(live));
     }

@@ -43,10 +43,7 @@ impl PodWork {
     async fn follow_markers(&self, key: &PodKey, view: &PodView) -> Result<Outcome, WriteError> {
         let pod = view.pod(key);
         let namespace = self.store.cluster().namespace(&key.namespace).unwrap_or_default();
-        let history = self.store.history();
-        let labels = &pod.metadata.labels;
-        let has_selected = |name: &str| history.has_selected(&key.namespace, name, labels);
-        let revision = match revise(&pod, &view.present(), &namespace, has_selected) {
+        let revision = match revise(&pod, &view.present(), &namespace) {
             Ok(revision) => revision,
             Err(error) => {
                 // What was written there is its owner's; a change of it brings us here again.

@@ -5,7 +5,8 @@ use crate::merge::{MergeError, merge};
 use crate::pod::Pod;
 use crate::warning::Warnings;
 use probelet_protocol::name::{
-    AGENT_CONTAINER, MARKER_LIST_ANNOTATION, PLAN_ANNOTATION, POLICIES_ANNOTATION, WRITES_ANNOTATION,
+    AGENT_CONTAINER, MARKER_LIST_ANNOTATION, NAMED_MARKERS_ANNOTATION, PLAN_ANNOTATION, POLICIES_ANNOTATION,
+    WRITES_ANNOTATION,
 };
 use probelet_protocol::plan::Plan;
 use probelet_protocol::writes::Writes;
@@ -20,44 +21,26 @@ pub struct Revision {
     pub lacks_agent: bool,
 }
 
-/// Compares a Pod with its markers. `present`: names that it may write and has; `has_selected`: whether a marker once
-/// selected it, so that it need not have named the marker itself.
+/// Compares a Pod with its markers. `present`: names that it may write and has.
 ///
 /// # Errors
 /// [`MergeError`] where its annotations cannot be read; then they stay.
-pub fn revise(
-    pod: &Pod,
-    present: &Writes,
-    namespace: &Namespace,
-    has_selected: impl Fn(&str) -> bool,
-) -> Result<Revision, MergeError> {
+pub fn revise(pod: &Pod, present: &Writes, namespace: &Namespace) -> Result<Revision, MergeError> {
     let listed = pod.annotation(MARKER_LIST_ANNOTATION).unwrap_or_default();
     let own = pod.annotation(PLAN_ANNOTATION).is_some_and(|text| !text.trim().is_empty());
     if own && listed.trim().is_empty() {
         // The Pod brought its plan; no marker has a say in it.
         return Ok(Revision::default());
     }
-    let selects = |name: &str| {
-        let selector = namespace.markers.get(name).and_then(|marker| marker.spec.selector.as_ref());
-        selector.is_some_and(|selector| selector.matches(&pod.metadata.labels))
-    };
-    let named: Vec<_> = listed
-        .split(',')
-        .map(str::trim)
-        .filter(|name| namespace.markers.contains_key(*name) && !selects(name) && !has_selected(name))
-        .collect();
     let mut fresh = pod.clone();
     let annotations = fresh.metadata.annotations.get_or_insert_default();
-    for key in [PLAN_ANNOTATION, POLICIES_ANNOTATION, MARKER_LIST_ANNOTATION] {
+    for key in [PLAN_ANNOTATION, POLICIES_ANNOTATION] {
         annotations.remove(key);
     }
-    // Markers that do not select the Pod are on its list because its owner named them: then only those on the list count.
-    let kept = (!named.is_empty()).then(|| {
-        let names = listed.split(',').map(str::trim);
-        names.filter(|name| named.contains(name) || selects(name)).collect::<Vec<_>>().join(",")
-    });
-    if let Some(kept) = &kept {
-        annotations.insert(MARKER_LIST_ANNOTATION.to_owned(), kept.clone());
+    // Where the Pod's owner wrote the list it stays, whatever becomes of its markers.
+    let named = pod.annotation(NAMED_MARKERS_ANNOTATION).map(|_| listed.to_owned());
+    if named.is_none() {
+        annotations.remove(MARKER_LIST_ANNOTATION);
     }
     let marking = merge(&fresh, Some(namespace), &mut Warnings::default())?;
     let mut writes = marking.writes.clone();
@@ -65,7 +48,7 @@ pub fn revise(
     let writes = Some(writes.to_string()).filter(|text| !text.is_empty());
     let wanted = [
         (PLAN_ANNOTATION, marking.plan_text),
-        (MARKER_LIST_ANNOTATION, marking.list_text.or(kept)),
+        (MARKER_LIST_ANNOTATION, marking.list_text.or(named)),
         (POLICIES_ANNOTATION, marking.policies_text),
         (WRITES_ANNOTATION, writes),
     ];

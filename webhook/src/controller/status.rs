@@ -80,14 +80,14 @@ impl Work for Statuses {
             matched_pods: matched.and_then(|count| i64::try_from(count).ok()).unwrap_or_default(),
         };
         let again = if matched.is_none() && is_enabled(&known) { Outcome::Again(LOOK_AGAIN) } else { Outcome::Done };
-        if again != Outcome::Done || self.store.history().status(namespace, name).as_ref() == Some(&wanted) {
+        if again != Outcome::Done || self.store.statuses().get(namespace, name).as_ref() == Some(&wanted) {
             return Ok(again);
         }
         let api: Api<MarkerView> = Api::namespaced(self.writer.client.clone(), namespace);
         let body = Patch::Merge(json!({ "status": {
             "observedGeneration": wanted.observed_generation, "matchedPods": wanted.matched_pods } }));
         match self.writer.write(api.patch_status(name, &patch(), &body)).await {
-            Ok(_) => self.store.history().set_status(namespace, name, Some(wanted)),
+            Ok(_) => self.store.statuses().set(namespace, name, Some(wanted)),
             Err(WriteError::Call(error)) if error.is_missing() => {}
             Err(error) => return Err(error),
         }

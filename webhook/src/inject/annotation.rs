@@ -4,8 +4,8 @@ use crate::config::Config;
 use crate::merge::Marking;
 use crate::pod::{Pod, name};
 use probelet_protocol::name::{
-    DEFAULT_CONTAINER_ANNOTATION, INJECTED_ANNOTATION, MARKER_LIST_ANNOTATION, PLAN_ANNOTATION, POLICIES_ANNOTATION,
-    SIDECAR_CONTAINER, WRITES_ANNOTATION,
+    DEFAULT_CONTAINER_ANNOTATION, INJECTED_ANNOTATION, MARKER_LIST_ANNOTATION, NAMED_MARKERS_ANNOTATION,
+    PLAN_ANNOTATION, POLICIES_ANNOTATION, SIDECAR_CONTAINER, WRITES_ANNOTATION,
 };
 
 pub(super) fn add(pod: &mut Pod, marking: &Marking, config: &Config) {
@@ -18,6 +18,7 @@ pub(super) fn add(pod: &mut Pod, marking: &Marking, config: &Config) {
     let texts = [
         (PLAN_ANNOTATION, marking.plan_text.clone()),
         (MARKER_LIST_ANNOTATION, marking.list_text.clone()),
+        (NAMED_MARKERS_ANNOTATION, marking.named_text.clone()),
         (POLICIES_ANNOTATION, marking.policies_text.clone()),
         // Never the Pod's own word: it decides what the Pod's identity may write.
         (WRITES_ANNOTATION, Some(marking.writes.to_string())),

@@ -1,6 +1,6 @@
 //! What of each kind of object is needed, and where in the index it goes.
 
-use super::history::History;
+use super::status::Statuses;
 use super::{Change, Kind};
 use crate::cluster::{Cluster, Marker};
 use crate::config::VirtualNodes;
@@ -22,7 +22,7 @@ use tracing::warn;
 pub struct Namespaces;
 /// PodProbeMarkers, whole.
 pub struct Markers {
-    history: Arc<History>,
+    statuses: Arc<Statuses>,
 }
 /// LimitRanges, whole.
 pub struct LimitRanges;
@@ -89,9 +89,9 @@ impl Kind for Namespaces {
 // === impl Markers ===
 
 impl Markers {
-    /// `history` is told what each marker was before.
-    pub fn new(history: Arc<History>) -> Self {
-        Self { history }
+    /// `statuses` is told what each marker's is.
+    pub fn new(statuses: Arc<Statuses>) -> Self {
+        Self { statuses }
     }
 }
 
@@ -109,17 +109,10 @@ impl Kind for Markers {
         let generation = object.metadata.generation.unwrap_or_default();
         let annotations = object.metadata.annotations.unwrap_or_default();
         let status = serde_json::from_value::<PodProbeMarkerStatus>(object.status).ok();
-        self.history.set_status(&namespace, &name, status);
+        self.statuses.set(&namespace, &name, status);
         let before = marker(cluster, &namespace, &name);
         match serde_json::from_value::<PodProbeMarkerSpec>(object.spec) {
-            Ok(spec) => {
-                if let Some(selector) = before.as_ref().and_then(|before| before.spec.selector.clone())
-                    && spec.selector.as_ref() != Some(&selector)
-                {
-                    self.history.deselected(&namespace, &name, selector);
-                }
-                cluster.set_marker(&namespace, &name, generation, spec, &annotations);
-            }
+            Ok(spec) => cluster.set_marker(&namespace, &name, generation, spec, &annotations),
             Err(error) => {
                 warn!(namespace, name, %error, "a PodProbeMarker that cannot be read is left out");
                 cluster.remove_marker(&namespace, &name);
@@ -131,7 +124,7 @@ impl Kind for Markers {
 
     fn remove(&self, namespace: &str, name: &str, cluster: &Cluster) -> Option<Change> {
         cluster.remove_marker(namespace, name);
-        self.history.forget(namespace, name);
+        self.statuses.set(namespace, name, None);
         Some(Change::Marker { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 }

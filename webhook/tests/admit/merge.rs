@@ -93,6 +93,42 @@ async fn a_pod_may_name_its_markers() {
 }
 
 #[tokio::test]
+async fn what_the_pods_owner_named_is_remembered_and_counts_alone_from_then_on() {
+    let webhook = Webhook::empty();
+    let foreign = json!({"selector": {"matchLabels": {"app": "other"}}, "probes": [probe("f", "game", "x.io/F")]});
+    webhook.mark("foreign", &foreign.to_string());
+    for name in ["mine", "more"] {
+        webhook.mark(name, &marker(&[probe(name, "game", &format!("x.io/{name}"))]));
+    }
+    // The list that the Pod comes with, the one that it leaves with, and what is remembered.
+    for (came, left, named) in
+        [("", "mine,more", ""), ("mine", "mine", "mine"), (" more, foreign", " more, foreign", "foreign,more")]
+    {
+        let first = webhook.create(|pod| pod.put("kruise.io/podprobemarker-list", came)).await;
+        assert_eq!(first.annotation("kruise.io/podprobemarker-list"), left, "{came:?}");
+        assert_eq!(first.annotation("probelet.io/named-markers"), named, "{came:?}");
+        let second = webhook.create(|pod| *pod = first.object.clone()).await;
+        assert!(second.is_unchanged(), "{came:?}: {:?}", second.patch);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_openkruise_wrote_is_nobodys_wish_unless_a_marker_on_it_does_not_select_the_pod() {
+    let webhook = Webhook::empty();
+    let foreign = json!({"selector": {"matchLabels": {"app": "other"}}, "probes": [probe("f", "game", "x.io/F")]});
+    webhook.mark("foreign", &foreign.to_string());
+    webhook.mark("mine", &marker(&[probe("m", "game", "x.io/M")]));
+    for (list, named) in [("mine", ""), ("foreign,mine", "foreign,mine")] {
+        let plan = json!([probe("m", "game", "x.io/M")]).to_string();
+        let change = |pod: &mut Value| {
+            pod.put("kruise.io/podprobe", plan);
+            pod.put("kruise.io/podprobemarker-list", list);
+        };
+        assert_eq!(webhook.create(change).await.annotation("probelet.io/named-markers"), named, "{list}");
+    }
+}
+
+#[tokio::test]
 async fn unsafe_probes_of_unvalidated_markers_are_left_out_and_told() {
     let webhook = Webhook::empty();
     let mut host = probe("host", "game", "x.io/H");

@@ -88,6 +88,38 @@ async fn an_edit_and_a_deletion_of_a_marker_reach_a_running_pod() {
 }
 
 #[tokio::test]
+async fn a_marker_that_was_changed_while_nobody_looked_leaves_the_pods_that_it_had_selected() {
+    let lab = Lab::turn().await;
+    let replica = Replica::ready(&lab, &[]).await;
+    let namespace = lab.opted_in("deselected").await;
+    let markers = api(&lab, &namespace);
+    create(&markers, marker("up", "example.io/up")).await;
+    injected(&lab, &namespace, "p").await;
+    let mut named = pod("named");
+    named["metadata"]["annotations"] = json!({"kruise.io/podprobemarker-list": "up"});
+    create(&lab.pods(&namespace), named).await;
+    drop(replica);
+    lab.leases().delete("probelet-webhook", &DeleteParams::default()).await.expect("nobody leads");
+    let elsewhere = json!({"spec": {"selector": {"matchLabels": {"app": "shop"}}}});
+    markers.patch("up", &PatchParams::default(), &Patch::Merge(elsewhere)).await.expect("nobody refuses it");
+    let _next = Replica::ready(&lab, &[]).await;
+    eventually("nothing is left of it on the Pod that it had selected", async || {
+        let left = ["kruise.io/podprobe", "kruise.io/podprobemarker-list", "probelet.io/marker-policies"];
+        let found = lab.pods(&namespace).get("p").await.expect("pod");
+        left.iter().all(|key| !found.annotations().contains_key(*key)).then_some(())
+    })
+    .await;
+    let edit = json!({"spec": {"probes": marker("up", "example.io/other")["spec"]["probes"]}});
+    markers.patch("up", &PatchParams::default(), &Patch::Merge(edit)).await.expect("edited");
+    eventually("the Pod whose owner named it follows it on", async || {
+        let found = lab.pods(&namespace).get("named").await.expect("pod");
+        let has = |key: &str, text: &str| found.annotations().get(key).is_some_and(|found| found.contains(text));
+        (has("probelet.io/marker-policies", "example.io/other") && has("kruise.io/podprobe", "\"up\"")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_markers_status_tells_what_was_seen_and_how_many_pods_it_has() {
     let lab = Lab::turn().await;
     let _replica = Replica::ready(&lab, &[]).await;

@@ -42,7 +42,7 @@ fn apply(pod: &mut Pod, changes: &BTreeMap<&'static str, Option<String>>) {
 
 fn revised(pod: &Pod, present: &str, cluster: &Cluster) -> Revision {
     let namespace = cluster.namespace("game").unwrap_or_default();
-    revise(pod, &present.parse().expect("writes"), &namespace, |_| false).expect("revision")
+    revise(pod, &present.parse().expect("writes"), &namespace).expect("revision")
 }
 
 /// A Pod that has what its markers gave it.
@@ -105,25 +105,47 @@ fn marks_that_are_to_stay_are_not_kept_writable() {
     assert_eq!(changes[WRITES_ANNOTATION], None);
 }
 
+/// A Pod whose owner wrote that list.
+fn naming(list: &str) -> Pod {
+    let named = list.replace(' ', "");
+    pod(&BTreeMap::from([(MARKER_LIST_ANNOTATION, Some(list.to_owned())), (NAMED_MARKERS_ANNOTATION, Some(named))]))
+}
+
 #[test]
-fn a_marker_that_the_pod_named_itself_stays_although_it_does_not_select_it() {
-    let cluster = cluster(&[("other", marker("shop", "up", "x.io/up")), ("a", marker("game", "idle", "x.io/idle"))]);
-    let mut pod = pod(&BTreeMap::from([(MARKER_LIST_ANNOTATION, Some("other".to_owned()))]));
-    let changes = revised(&pod, "", &cluster).annotations;
+fn a_list_that_the_pods_owner_wrote_is_followed_and_stays_as_it_is() {
+    let (other, idle) = (marker("shop", "up", "x.io/up"), marker("game", "idle", "x.io/idle"));
+    let both = cluster(&[("other", other.clone()), ("idle", idle.clone())]);
+    let mut follower = naming("other, gone");
+    let changes = revised(&follower, "", &both).annotations;
     assert!(!changes.contains_key(MARKER_LIST_ANNOTATION), "{changes:?}");
-    assert!(changes[PLAN_ANNOTATION].as_deref().is_some_and(|text| text.contains("\"up\"")));
-    apply(&mut pod, &changes);
-    assert!(revised(&pod, "", &cluster).annotations.is_empty());
+    let plan = changes[PLAN_ANNOTATION].as_deref().expect("plan");
+    assert!(plan.contains("\"up\"") && !plan.contains("\"idle\""), "only what was named: {plan}");
+    apply(&mut follower, &changes);
+    assert!(revised(&follower, "", &both).annotations.is_empty());
+    let changes = revised(&follower, "l:x.io/up", &cluster(&[("idle", idle)])).annotations;
+    assert_eq!(changes[PLAN_ANNOTATION], None, "nothing is left of the deleted one");
+    assert_eq!(changes[WRITES_ANNOTATION].as_deref(), Some("l:x.io/up"));
+    assert!(!changes.contains_key(MARKER_LIST_ANNOTATION), "{changes:?}");
+    apply(&mut follower, &changes);
+    let changes = revised(&follower, "", &cluster(&[("other", other)])).annotations;
+    assert!(changes[PLAN_ANNOTATION].as_deref().is_some_and(|text| text.contains("\"up\"")), "and it comes back");
+}
+
+#[test]
+fn a_marker_that_was_named_and_selects_the_pod_too_brings_no_others_along() {
+    let cluster = cluster(&[("a", marker("game", "up", "x.io/up")), ("b", marker("game", "idle", "x.io/idle"))]);
+    let changes = revised(&naming("a"), "", &cluster).annotations;
+    assert!(changes[PLAN_ANNOTATION].as_deref().is_some_and(|text| !text.contains("\"idle\"")), "{changes:?}");
 }
 
 #[test]
 fn a_marker_that_does_not_select_the_pod_any_more_leaves_it() {
     let pod = marked(&cluster(&[("a", marker("game", "up", "x.io/up"))]));
+    // No replica need have seen the marker as it was.
     let edited = cluster(&[("a", marker("shop", "up", "x.io/up"))]);
-    let namespace = edited.namespace("game").expect("namespace");
-    let revision = revise(&pod, &Writes::default(), &namespace, |name| name == "a").expect("revision");
-    assert_eq!(revision.annotations[MARKER_LIST_ANNOTATION], None);
-    assert_eq!(revision.annotations[PLAN_ANNOTATION], None);
+    let changes = revised(&pod, "", &edited).annotations;
+    assert_eq!(changes[MARKER_LIST_ANNOTATION], None);
+    assert_eq!(changes[PLAN_ANNOTATION], None);
 }
 
 #[test]
