@@ -3,6 +3,7 @@
 pub mod application;
 pub mod figure;
 pub mod footprint;
+pub mod heal;
 pub mod kinds;
 pub mod local;
 pub mod mark;

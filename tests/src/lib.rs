@@ -12,6 +12,8 @@ pub mod demo;
 pub mod deploy;
 pub mod diagnosis;
 pub mod exec;
+pub mod exposed;
+pub mod history;
 pub mod image;
 pub mod key;
 pub mod lab;

@@ -1,0 +1,102 @@
+//! From marks gone to marks back, both as a watcher of Pods sees them, on real virtual nodes of both styles and with
+//! nothing simulated: the virtual node overwrites by itself after a transition. Beside it a war, and the same with the shield.
+
+use crate::exposed::{self, Exposed};
+use crate::history::{self, History};
+use crate::image::TEST_APP;
+use crate::marker;
+use crate::pod::app;
+use crate::space::{self, Labels, Space};
+use anyhow::Result;
+use case::{Case, Mode, Style};
+use report::Report;
+use round::{Round, Subject};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+pub mod case;
+mod report;
+mod round;
+pub mod tally;
+
+/// Further apart than the sidecar's 35 s, within which overwrites count as one war.
+const APART: Duration = Duration::from_secs(37);
+/// First transitions are spread over this time.
+const SPREAD: Duration = Duration::from_secs(20);
+/// Between two transitions under the shield: longer than the 5 s of a poll.
+const SHIELDED_APART: Duration = Duration::from_secs(8);
+const START: Duration = Duration::from_secs(180);
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Pods of each style and mode.
+    pub pods: usize,
+    /// Transitions of each Pod.
+    pub rounds: usize,
+}
+
+/// Measures and prints.
+pub async fn run(settings: Settings) -> Result<()> {
+    exposed::with("heal-bench", vec![history::probe()], move |exposed| async move {
+        space::with("heal-shield", Labels::opted_in(), move |shielded| async move {
+            marker::create(&shielded, "health", "web", &[history::probe()]).await?;
+            measure(settings, &exposed, &shielded).await?.print(settings);
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+async fn measure(settings: Settings, exposed: &Exposed, shielded: &Space) -> Result<Report> {
+    let cluster = exposed.space().cluster();
+    let image = cluster.image(TEST_APP)?;
+    let mut subjects = Vec::new();
+    for (group, count) in [("flip", settings.pods), ("war", 1)] {
+        for case in Case::ALL.into_iter().filter(|case| group == "flip" || case.style == Style::Poll) {
+            for number in 0..count {
+                let name = format!("{group}-{}-{number}", case.name());
+                exposed.create(case.pod(&name, &image)).await?;
+                subjects.push(Subject { space: exposed.space().clone(), name, case, has_shield: false });
+            }
+        }
+    }
+    let sample = app("web", &image).on("virtual-push").labelled("app", "web").build();
+    marker::settled(shielded, &sample).await?;
+    for style in [Style::Push, Style::Poll] {
+        let case = Case { style, mode: Mode::Patch };
+        let name = format!("shield-{}", case.name());
+        shielded.create_object(&case.pod(&name, &image).labelled("app", "web").build()).await?;
+        subjects.push(Subject { space: shielded.clone(), name, case, has_shield: true });
+    }
+    let open = History::start(cluster.client(), exposed.space().name());
+    let under = History::start(cluster.client(), shielded.name());
+    for subject in &subjects {
+        let mut history = if subject.has_shield { under.clone() } else { open.clone() };
+        history.until(&subject.name, 0, START, history::Marks::Whole(true)).await?;
+    }
+    println!("heal: {} Pods run and are marked", subjects.len());
+    let (before, begin) = (tally::all(&subjects).await?, Instant::now());
+    let rounds = transitions(settings, &subjects, &open, &under).await?;
+    let after = tally::all(&subjects).await?;
+    Ok(Report { rounds, subjects, open, before, after, took: begin.elapsed() })
+}
+
+/// All Pods at once, each beginning a little after the one before, so that they share the machine evenly.
+async fn transitions(settings: Settings, subjects: &[Subject], open: &History, under: &History) -> Result<Vec<Round>> {
+    let flipped: Vec<_> = subjects.iter().filter(|subject| !subject.name.starts_with("war")).cloned().collect();
+    let step = SPREAD / u32::try_from(flipped.len()).unwrap_or(u32::MAX);
+    let mut tasks = JoinSet::new();
+    for (subject, number) in flipped.into_iter().zip(0..) {
+        let history = if subject.has_shield { under.clone() } else { open.clone() };
+        let apart = if subject.has_shield { SHIELDED_APART } else { APART };
+        let count = if subject.has_shield { settings.rounds * 4 } else { settings.rounds };
+        tasks.spawn(round::rounds(subject, history, step * number, apart, count));
+    }
+    let mut rounds = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        rounds.extend(done??);
+    }
+    Ok(rounds)
+}

@@ -1,0 +1,105 @@
+//! One Pod's transitions, and what became of each.
+
+use super::case::{Case, Style};
+use crate::exec;
+use crate::history::{History, Marks};
+use crate::pod::CONTAINER;
+use crate::space::Space;
+use anyhow::{Result, bail};
+use std::time::{Duration, Instant};
+
+/// Longer than the 5 s of a poll, and than a readiness probe takes.
+const OVERWRITTEN_WITHIN: Duration = Duration::from_millis(7500);
+/// An overwrite that is not healed by then is counted as lost.
+const HEALED_WITHIN: Duration = Duration::from_secs(25);
+const MARKED_WITHIN: Duration = Duration::from_secs(15);
+
+/// A Pod.
+#[derive(Clone)]
+pub(super) struct Subject {
+    pub(super) space: Space,
+    pub(super) name: String,
+    pub(super) case: Case,
+    pub(super) has_shield: bool,
+}
+
+/// What followed one transition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) case: Case,
+    pub(super) has_shield: bool,
+    pub(super) fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nobody took the new marks away.
+    Left,
+    /// They were taken away, and were back after this.
+    Healed(Duration),
+    /// They were taken away and did not come back in time.
+    Lost,
+}
+
+/// A Pod's start makes overwrites of its own: a pushing provider tells of each container.
+const STARTED: Duration = Duration::from_secs(40);
+/// A polled Pod is in a war from its start: the mark, three heals within 20 s, the next 30 s later, and after that one for a
+/// minute none. The time from 31 s after it on is free for transitions whose overwrites are the first of their state.
+const WAR_WRITES: usize = 5;
+const WAR_BEGUN: Duration = Duration::from_secs(120);
+const WAR_FREE: Duration = Duration::from_secs(31);
+
+/// When the first transition can come.
+async fn free(subject: &Subject, history: &mut History) -> Result<Instant> {
+    if subject.has_shield {
+        return Ok(Instant::now());
+    }
+    if subject.case.style == Style::Push {
+        return Ok(Instant::now() + STARTED);
+    }
+    let mut index = 0;
+    let mut last = Instant::now();
+    for write in 0..WAR_WRITES {
+        let found =
+            history.find(&subject.name, index, Instant::now() + WAR_BEGUN, |marks| marks != Marks::Broken).await?;
+        let Some((found, entry)) = found else {
+            bail!("{}: no write {write} of the war: {:?}", subject.name, history.since(&subject.name, 0));
+        };
+        (index, last) = (found + 1, entry.at);
+    }
+    Ok(last + WAR_FREE)
+}
+
+/// Switches the health `count` times, from `delay` after the first free moment on.
+pub(super) async fn rounds(
+    subject: Subject,
+    mut history: History,
+    delay: Duration,
+    apart: Duration,
+    count: usize,
+) -> Result<Vec<Round>> {
+    let begin = free(&subject, &mut history).await? + delay;
+    let pods = subject.space.api();
+    let mut rounds = Vec::new();
+    for number in 0..count {
+        let at = begin + apart * u32::try_from(number)?;
+        tokio::time::sleep_until(at.into()).await;
+        let healthy = number % 2 == 1;
+        let before = history.len(&subject.name);
+        exec::switch(&pods, &subject.name, CONTAINER, if healthy { "heal" } else { "fail" }).await?;
+        let fate = follow(&mut history, &subject.name, before, healthy).await?;
+        rounds.push(Round { case: subject.case, has_shield: subject.has_shield, fate });
+    }
+    Ok(rounds)
+}
+
+async fn follow(history: &mut History, pod: &str, before: usize, healthy: bool) -> Result<Fate> {
+    let whole = Marks::Whole(healthy);
+    let (index, marked) = history.until(pod, before, MARKED_WITHIN, whole).await?;
+    let deadline = marked.at + OVERWRITTEN_WITHIN;
+    let Some((index, lost)) = history.find(pod, index + 1, deadline, |marks| marks != whole).await? else {
+        return Ok(Fate::Left);
+    };
+    let back = history.find(pod, index + 1, lost.at + HEALED_WITHIN, |marks| marks == whole).await?;
+    Ok(back.map_or(Fate::Lost, |(_, back)| Fate::Healed(back.at - lost.at)))
+}

@@ -1,0 +1,23 @@
+//! How fast overwritten marks are put back, on the cluster's own virtual nodes.
+
+use anyhow::Result;
+use clap::Parser;
+use probelet_tests::bench::heal;
+
+/// Measures healing in both styles of virtual nodes, in patch-only and in watch mode, a war, and the same with the shield.
+/// 200 overwrites a row: `--pods 10 --rounds 20`, which takes 15 minutes.
+#[derive(Parser)]
+struct Arguments {
+    /// Pods of each style and mode.
+    #[arg(long, default_value_t = 4)]
+    pods: usize,
+    /// Transitions of each Pod, 37 s apart.
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let Arguments { pods, rounds } = Arguments::parse();
+    heal::run(heal::Settings { pods, rounds }).await
+}
