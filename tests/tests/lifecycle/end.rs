@@ -1,0 +1,50 @@
+//! The end of a Pod (fault F28): the sidecar goes at once, and writes nothing to a Pod that is being deleted.
+
+use super::{FOLLOW, mark, start};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use probelet_tests::audit::AuditLog;
+use probelet_tests::space::{self, Labels};
+use probelet_tests::wait;
+use std::time::{Duration, Instant};
+
+/// As a plain container the sidecar ends with SIGTERM, so it never sees its neighbours go.
+async fn a_deleted_pod_is_not_written_to_on(node: &'static str) -> Result<()> {
+    space::with("deleted", Labels::opted_in(), move |space| async move {
+        mark(&space).await?;
+        start(&space, node).await?;
+        let log = space.cluster().lab().map(AuditLog::of);
+        let mark = log.as_ref().map(AuditLog::mark).transpose()?;
+        let pods = space.api::<Pod>();
+        let deleted = Instant::now();
+        pods.delete("web", &DeleteParams::default().grace_period(30)).await?;
+        wait::until_gone(&pods, "web", FOLLOW).await?;
+        let took = deleted.elapsed();
+        println!("{node}: the Pod was gone after {took:?}");
+        // The application ends at once too; a sidecar that waited would be killed after 30 s.
+        ensure!(took < Duration::from_secs(10), "the Pod was gone after {took:?}");
+        let (Some(log), Some(mark)) = (log, mark) else {
+            println!("skipped: only the lab has an audit log");
+            return Ok(());
+        };
+        let namespace = space.name().to_owned();
+        let removed =
+            |request: &probelet_tests::audit::Request| request.verb == "delete" && request.is_on_pod(&namespace, "web");
+        log.until(mark, 1, FOLLOW, removed).await.context("the deletion is in the audit log")?;
+        let written = log.since(mark, |request| request.is_by(&namespace, "default"))?;
+        ensure!(written.is_empty(), "requests by the Pod's identity after its deletion: {written:#?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_pod_is_not_written_to_under_kubelet() -> Result<()> {
+    a_deleted_pod_is_not_written_to_on("node-1").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_pod_is_not_written_to_on_a_virtual_node() -> Result<()> {
+    a_deleted_pod_is_not_written_to_on("virtual-push").await
+}
