@@ -11,7 +11,9 @@ use anyhow::Result;
 use case::{Case, Mode, Style};
 use report::Report;
 use round::{Round, Subject};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use tally::Tally;
 use tokio::task::JoinSet;
 
 pub mod case;
@@ -77,14 +79,19 @@ async fn measure(settings: Settings, exposed: &Exposed, shielded: &Space) -> Res
         history.until(&subject.name, 0, START, history::Marks::Whole(true)).await?;
     }
     println!("heal: {} Pods run and are marked", subjects.len());
-    let (before, begin) = (tally::all(&subjects).await?, Instant::now());
-    let rounds = transitions(settings, &subjects, &open, &under).await?;
+    let begin = Instant::now();
+    let (rounds, before) = transitions(settings, &subjects, &open, &under).await?;
     let after = tally::all(&subjects).await?;
     Ok(Report { rounds, subjects, open, before, after, took: begin.elapsed() })
 }
 
 /// All Pods at once, each beginning a little after the one before, so that they share the machine evenly.
-async fn transitions(settings: Settings, subjects: &[Subject], open: &History, under: &History) -> Result<Vec<Round>> {
+async fn transitions(
+    settings: Settings,
+    subjects: &[Subject],
+    open: &History,
+    under: &History,
+) -> Result<(Vec<Round>, BTreeMap<String, Tally>)> {
     let flipped: Vec<_> = subjects.iter().filter(|subject| !subject.name.starts_with("war")).cloned().collect();
     let step = SPREAD / u32::try_from(flipped.len()).unwrap_or(u32::MAX);
     let mut tasks = JoinSet::new();
@@ -92,11 +99,15 @@ async fn transitions(settings: Settings, subjects: &[Subject], open: &History, u
         let history = if subject.has_shield { under.clone() } else { open.clone() };
         let apart = if subject.has_shield { SHIELDED_APART } else { APART };
         let count = if subject.has_shield { settings.rounds * 4 } else { settings.rounds };
-        tasks.spawn(round::rounds(subject, history, step * number, apart, count));
+        let name = subject.name.clone();
+        let work = round::rounds(subject, history, step * number, apart, count);
+        tasks.spawn(async move { anyhow::Ok((name, work.await?)) });
     }
-    let mut rounds = Vec::new();
+    let (mut rounds, mut before) = (Vec::new(), BTreeMap::new());
     while let Some(done) = tasks.join_next().await {
-        rounds.extend(done??);
+        let (name, (those, tally)) = done??;
+        rounds.extend(those);
+        before.insert(name, tally);
     }
-    Ok(rounds)
+    Ok((rounds, before))
 }

@@ -94,7 +94,8 @@ impl Report {
 
     fn counted(&self, prefix: &str, name: &str) -> u64 {
         let sum = |tallies: &BTreeMap<String, Tally>| -> u64 {
-            let chosen = tallies.iter().filter(|(pod, _)| pod.starts_with(prefix));
+            let is_counted = |pod: &str| pod.starts_with(prefix) && self.before.contains_key(pod);
+            let chosen = tallies.iter().filter(|(pod, _)| is_counted(pod));
             chosen.filter_map(|(_, tally)| tally.get(name)).sum()
         };
         sum(&self.after).saturating_sub(sum(&self.before))

@@ -1,6 +1,7 @@
 //! One Pod's transitions, and what became of each.
 
 use super::case::{Case, Style};
+use super::tally::{self, Tally};
 use crate::exec;
 use crate::history::{History, Marks};
 use crate::pod::CONTAINER;
@@ -70,27 +71,30 @@ async fn free(subject: &Subject, history: &mut History) -> Result<Instant> {
     Ok(last + WAR_FREE)
 }
 
-/// Switches the health `count` times, from `delay` after the first free moment on.
+/// Switches the health `count` times, from `delay` after the first free moment on; and the sidecar's counters at that moment.
 pub(super) async fn rounds(
     subject: Subject,
     mut history: History,
     delay: Duration,
     apart: Duration,
     count: usize,
-) -> Result<Vec<Round>> {
-    let begin = free(&subject, &mut history).await? + delay;
+) -> Result<(Vec<Round>, Tally)> {
     let pods = subject.space.api();
+    let mut at = free(&subject, &mut history).await? + delay;
+    let before = tally::of(&subject.space, &subject.name).await?;
     let mut rounds = Vec::new();
     for number in 0..count {
-        let at = begin + apart * u32::try_from(number)?;
         tokio::time::sleep_until(at.into()).await;
         let healthy = number % 2 == 1;
-        let before = history.len(&subject.name);
+        let known = history.len(&subject.name);
         exec::switch(&pods, &subject.name, CONTAINER, if healthy { "heal" } else { "fail" }).await?;
-        let fate = follow(&mut history, &subject.name, before, healthy).await?;
+        let fate = follow(&mut history, &subject.name, known, healthy).await?;
         rounds.push(Round { case: subject.case, has_shield: subject.has_shield, fate });
+        // On a machine that is slow for a moment the heal was late, and the thirty seconds after it are too.
+        let last = history.since(&subject.name, 0).last().map_or(at, |entry| entry.at);
+        at = (at + apart).max(if subject.has_shield { at } else { last + WAR_FREE });
     }
-    Ok(rounds)
+    Ok((rounds, before))
 }
 
 async fn follow(history: &mut History, pod: &str, before: usize, healthy: bool) -> Result<Fate> {
