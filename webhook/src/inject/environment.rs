@@ -57,17 +57,21 @@ pub(super) fn literals(pod: &Pod, keys: &Keys, options: &Options<'_>) -> Vec<(&'
     values.into_iter().filter_map(|(name, value)| Some((name, literal(&value?)))).collect()
 }
 
-/// Brings the literals of a sidecar that is there up to date, and leaves what others added.
+/// Brings the literals of a sidecar that is there up to date, and leaves what others added. A new one comes where it would have
+/// been in a first pass, so that it does not matter in which pass its reason was seen.
 pub(super) fn refresh(sidecar: &mut Value, literals: &[(&'static str, String)]) {
     let Some(list) = sidecar.get_mut("env").and_then(Value::as_array_mut) else { return };
-    for (variable, value) in literals {
-        match list.iter_mut().find(|entry| name(entry) == *variable) {
-            Some(entry) => {
-                if entry.get("value").and_then(Value::as_str) != Some(value) {
-                    *entry = json!({"name": variable, "value": value});
+    let mut next = list.len();
+    for (variable, value) in literals.iter().rev() {
+        let wanted = json!({"name": variable, "value": value});
+        match list.iter().position(|entry| name(entry) == *variable) {
+            Some(present) => {
+                next = present;
+                if list[present].get("value").and_then(Value::as_str) != Some(value) {
+                    list[present] = wanted;
                 }
             }
-            None => list.push(json!({"name": variable, "value": value})),
+            None => list.insert(next, wanted),
         }
     }
 }

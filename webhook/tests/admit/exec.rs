@@ -141,7 +141,8 @@ async fn the_autoscalers_annotation_keeps_what_it_had() {
 
 #[tokio::test]
 async fn an_exec_probe_that_came_with_a_later_container_is_equipped() {
-    let webhook = Webhook::with_marker();
+    let mut webhook = Webhook::with_marker();
+    webhook.config.shield = true;
     let first = webhook.create(|_| {}).await;
     webhook.mark("exec", &MARKER.replace(r#""containerName": "game""#, r#""containerName": "late""#));
     let late = json!({"name": "late", "image": "late:1"});
@@ -155,4 +156,13 @@ async fn an_exec_probe_that_came_with_a_later_container_is_equipped() {
     assert_eq!(keys(&second), BTreeMap::from([("late".to_owned(), start.key)]));
     assert_eq!(second.container("containers", "probelet")["volumeMounts"][1]["name"], "probelet-agent");
     assert_eq!(json(second.annotation("kruise.io/podprobe")).as_array().expect("list").len(), 2);
+    // As if both containers had been there at once.
+    let whole = webhook
+        .create(|pod| pod["spec"]["containers"].as_array_mut().expect("list").push(json!({"name": "late"})))
+        .await;
+    let names = |reply: &Reply| {
+        let env = reply.container("containers", "probelet")["env"].as_array().expect("env").clone();
+        env.into_iter().map(|entry| entry["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&second), names(&whole));
 }
