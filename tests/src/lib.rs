@@ -18,6 +18,7 @@ pub mod image;
 pub mod key;
 pub mod lab;
 pub mod marker;
+pub mod plane;
 pub mod pod;
 pub mod progress;
 pub mod space;

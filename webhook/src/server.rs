@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+mod activity;
 mod connection;
 mod request;
 
@@ -168,14 +169,11 @@ async fn serve_one(stream: TcpStream, peer: SocketAddr, shared: &Shared) {
         return;
     }
     let Some(tls) = &shared.tls else {
-        return connection::http1(stream, shared).await;
+        return connection::serve(stream, shared).await;
     };
     let handshake = tokio::time::timeout(shared.limits.handshake, tls.accept(stream));
     match handshake.await {
-        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            connection::http2(stream, shared).await;
-        }
-        Ok(Ok(stream)) => connection::http1(stream, shared).await,
+        Ok(Ok(stream)) => connection::serve(stream, shared).await,
         Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => debug!(%peer, "TLS handshake took too long"),
     }

@@ -28,7 +28,7 @@ pub fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-/// TLS 1.2 and 1.3 with the served certificate; HTTP/2 preferred. With `clients`, callers need a certificate that one
+/// TLS 1.2 and 1.3 with the served certificate; HTTP/1.1 only. With `clients`, callers need a certificate that one
 /// of these CAs signed (threat T9).
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn server_config(served: &Served, clients: Option<&[Certificate]>) -> Result
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(served.clone()));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -1,34 +1,20 @@
-//! One connection: bounded in idle time, ended gracefully (`Connection: close`, GOAWAY) when the server closes.
+//! One connection: bounded in idle time, ended gracefully (`Connection: close`) when the server closes.
 
-use super::{Limits, Phase, Shared};
+use super::activity::{Activity, Heard, InHand, Verdict};
+use super::{Phase, Shared};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
-/// Most requests at once on one connection; API servers open a second connection beyond.
-const STREAMS: u32 = 250;
 const HEADER_BYTES: usize = 64 * 1024;
-
-/// When the connection was last of use.
-#[derive(Default)]
-struct Activity {
-    open: AtomicUsize,
-    seen: AtomicU64,
-    last: AtomicU64,
-}
-
-/// Counts a request as long as it lives.
-struct InHand(Arc<Activity>);
 
 /// The router, with its requests counted.
 struct Counted {
@@ -36,29 +22,18 @@ struct Counted {
     activity: Arc<Activity>,
 }
 
-/// Serves HTTP/1.
-pub(super) async fn http1(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: &Shared) {
-    let (service, activity) = counted(shared);
+/// Serves HTTP/1.1, which is what API servers speak to webhooks, so that their calls spread over replicas
+/// (kubernetes/apiserver:pkg/util/webhook/client.go); HTTP/2 would be a second protocol to defend that nobody uses.
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: &Shared) {
+    let activity = Activity::new();
+    let inner = TowerToHyperService::new(shared.router.clone());
+    let service = Counted { inner, activity: Arc::clone(&activity) };
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.header)
+        // Headers are timed by `Activity`.
+        .header_read_timeout(None)
         .max_headers(64)
         .max_buf_size(HEADER_BYTES)
-        .serve_connection(TokioIo::new(io), service);
-    drive(connection, shared, &activity).await;
-}
-
-/// Serves HTTP/2, as API servers speak it.
-pub(super) async fn http2(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: &Shared) {
-    let (service, activity) = counted(shared);
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADER_BYTES as u32)
-        // Found dead in 30 s: an API server that was restarted does not say goodbye.
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .serve_connection(TokioIo::new(io), service);
+        .serve_connection(TokioIo::new(Heard::new(stream, &activity)), service);
     drive(connection, shared, &activity).await;
 }
 
@@ -71,7 +46,17 @@ where
     let mut connection = pin!(connection);
     let mut closing = false;
     loop {
-        let look = activity.allowance(shared.limits);
+        let verdict = activity.verdict(shared.limits);
+        let Verdict::Keep(time) = verdict else {
+            // Said no word at all, or did not go when it was asked to.
+            if closing || verdict == Verdict::Stuck {
+                return;
+            }
+            closing = true;
+            activity.touch();
+            connection.as_mut().graceful_shutdown();
+            continue;
+        };
         tokio::select! {
             result = connection.as_mut() => {
                 if let Err(error) = result {
@@ -83,25 +68,9 @@ where
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = tokio::time::sleep(look) => match activity.is_idle(shared.limits) {
-                // Said no word at all, or did not go when it was asked to.
-                true if closing || !activity.has_served() => return,
-                true => {
-                    closing = true;
-                    activity.touch();
-                    connection.as_mut().graceful_shutdown();
-                }
-                false => {}
-            },
+            () = tokio::time::sleep(time) => {}
         }
     }
-}
-
-fn counted(shared: &Shared) -> (Counted, Arc<Activity>) {
-    let activity = Arc::new(Activity::default());
-    activity.touch();
-    let inner = TowerToHyperService::new(shared.router.clone());
-    (Counted { inner, activity: Arc::clone(&activity) }, activity)
 }
 
 // === impl Counted ===
@@ -119,56 +88,4 @@ impl Service<Request<Incoming>> for Counted {
             answer.await
         })
     }
-}
-
-// === impl InHand ===
-
-impl InHand {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.open.fetch_add(1, Ordering::Relaxed);
-        activity.seen.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-// === impl Activity ===
-
-impl Activity {
-    fn touch(&self) {
-        self.last.store(millis(), Ordering::Relaxed);
-    }
-
-    fn has_served(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) > 0
-    }
-
-    fn limit(&self, limits: Limits) -> Duration {
-        if self.has_served() { limits.idle } else { limits.header }
-    }
-
-    fn quiet(&self) -> Duration {
-        Duration::from_millis(millis().saturating_sub(self.last.load(Ordering::Relaxed)))
-    }
-
-    fn is_idle(&self, limits: Limits) -> bool {
-        self.open.load(Ordering::Relaxed) == 0 && self.quiet() >= self.limit(limits)
-    }
-
-    /// How long it may stay as it is before it is looked at again.
-    fn allowance(&self, limits: Limits) -> Duration {
-        self.limit(limits).saturating_sub(self.quiet()).max(Duration::from_millis(20))
-    }
-}
-
-/// Milliseconds on a clock that does not jump.
-fn millis() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    u64::try_from(START.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(u64::MAX)
 }

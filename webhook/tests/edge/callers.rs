@@ -25,13 +25,41 @@ async fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
-async fn a_handshake_and_then_nothing_is_closed_on_both_protocols() {
+async fn a_handshake_and_then_nothing_is_closed() {
     let edge = Edge::start(limits(), echo()).await;
-    for protocol in ["h2", "http/1.1"] {
-        let mut idle = edge.tls(protocol).await;
-        let mut some = Vec::new();
-        tokio::time::timeout(PATIENCE, idle.read_to_end(&mut some)).await.expect(protocol).ok();
-    }
+    let mut idle = edge.tls("http/1.1").await;
+    let mut some = Vec::new();
+    tokio::time::timeout(PATIENCE, idle.read_to_end(&mut some)).await.expect("closed").ok();
+}
+
+#[tokio::test]
+async fn http_2_alone_is_not_spoken() {
+    let edge = Edge::start(limits(), echo()).await;
+    let refused = crate::harness::connect(edge.tcp().await, crate::harness::client(&[&edge.material], "h2")).await;
+    assert!(refused.is_err_and(|error| error.to_string().contains("NoApplicationProtocol")));
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_for_its_next_request_outlives_the_time_for_a_header() {
+    let edge = Edge::start(Limits { idle: PATIENCE, ..limits() }, echo()).await;
+    let mut sender = edge.connect().await;
+    assert_eq!(post(&mut sender, "first").await.expect("answer").0, 200);
+    tokio::time::sleep(2 * limits().header).await; // the time that must not count
+    assert_eq!(post(&mut sender, "second").await.expect("answer").0, 200);
+}
+
+#[tokio::test]
+async fn a_header_that_drips_after_a_good_request_is_cut_off_too() {
+    let edge = Edge::start(Limits { idle: PATIENCE, ..limits() }, echo()).await;
+    let mut stream = edge.tls("http/1.1").await;
+    stream.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi").await.expect("request");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stream.write_all(b"POST /echo HTTP/1.1\r\nhost").await.expect("half a header");
+    let begin = Instant::now();
+    read_to_end(&mut stream).await;
+    assert!(begin.elapsed() < PATIENCE / 2, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -73,18 +101,17 @@ async fn a_body_that_is_too_large_is_answered_413_announced_or_not() {
     }
     let answer = edge.raw(&chunked).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    let mut sender = edge.http2().await;
-    let (status, _) = post(&mut sender, vec![b'x'; 262_145]).await.expect("answer");
-    assert_eq!(status, 413);
-    let (status, body) = post(&mut sender, vec![b'x'; 262_144]).await.expect("answer");
-    assert_eq!((status, body.len()), (200, 262_144), "the largest one passes, on the same connection");
+    let (status, body) = post(&mut edge.connect().await, vec![b'x'; 262_144]).await.expect("answer");
+    assert_eq!((status, body.len()), (200, 262_144), "the largest one passes");
 }
 
 #[tokio::test]
 async fn garbage_ends_its_connection_and_no_other() {
-    let edge = Edge::start(limits(), echo()).await;
-    let mut sender = edge.http2().await;
-    for garbage in [&b"\x16\x03\x01\xff\xff"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 4096], &[0xff; 70_000]] {
+    let edge = Edge::start(Limits { idle: PATIENCE, ..limits() }, echo()).await;
+    let mut sender = edge.connect().await;
+    for garbage in
+        [&b"\x16\x03\x01\xff\xff"[..], b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n", &[0; 4096], &[0xff; 70_000]]
+    {
         let mut stream = edge.tcp().await;
         let _ = stream.write_all(garbage).await;
         read_to_end(&mut stream).await;
@@ -97,7 +124,7 @@ async fn garbage_ends_its_connection_and_no_other() {
 #[tokio::test]
 async fn a_panic_is_a_500_and_the_connection_goes_on() {
     let edge = Edge::start(limits(), echo()).await;
-    let mut sender = edge.http2().await;
+    let mut sender = edge.connect().await;
     let request =
         http::Request::post("https://localhost/panic").body(http_body_util::Full::default()).expect("request");
     assert_eq!(sender.send_request(request).await.expect("answer").status(), 500);
@@ -107,7 +134,7 @@ async fn a_panic_is_a_500_and_the_connection_goes_on() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_is_answered_503() {
     let edge = Edge::start(limits(), echo()).await;
-    let mut sender = edge.http2().await;
+    let mut sender = edge.connect().await;
     let request =
         http::Request::post("https://localhost/never").body(http_body_util::Full::default()).expect("request");
     assert_eq!(sender.send_request(request).await.expect("answer").status(), 503);
@@ -122,7 +149,8 @@ async fn one_connection_too_many_is_closed_and_there_is_room_again_after() {
     drop(first);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let attempt = crate::harness::connect(edge.tcp().await, crate::harness::client(&[&edge.material], "h2")).await;
+        let attempt =
+            crate::harness::connect(edge.tcp().await, crate::harness::client(&[&edge.material], "http/1.1")).await;
         if attempt.is_ok() {
             break;
         }
@@ -134,7 +162,7 @@ async fn one_connection_too_many_is_closed_and_there_is_room_again_after() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_slow_callers_do_not_slow_an_honest_one() {
     let edge = Edge::start(Limits { connections: 4096, ..Limits::default() }, echo()).await;
-    let mut sender = edge.http2().await;
+    let mut sender = edge.connect().await;
     let alone = worst(&mut sender).await;
     let mut slow = Vec::new();
     for index in 0..2_000 {
@@ -148,7 +176,7 @@ async fn two_thousand_slow_callers_do_not_slow_an_honest_one() {
     let beside = worst(&mut sender).await;
     // A busy machine is slow without them, too.
     assert!(beside < Duration::from_millis(50).max(alone * 4), "99th percentile {beside:?}, alone {alone:?}");
-    assert_eq!(post(&mut edge.http2().await, "new").await.expect("a new connection is served too").0, 200);
+    assert_eq!(post(&mut edge.connect().await, "new").await.expect("a new connection is served too").0, 200);
 }
 
 /// The 99th percentile of 200 requests.

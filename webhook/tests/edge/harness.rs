@@ -3,8 +3,8 @@
 use axum::Router;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use probelet_webhook::certificate::tls::{Served, server_config};
 use probelet_webhook::certificate::{Material, Parsed, Validity, create};
 use probelet_webhook::server::{Limits, Phase, Server};
@@ -32,7 +32,7 @@ pub(crate) struct Edge {
     pub(crate) material: Material,
 }
 
-pub(crate) type Sender = http2::SendRequest<Full<Bytes>>;
+pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
 pub(crate) fn limits() -> Limits {
     Limits {
@@ -88,8 +88,8 @@ impl Edge {
     }
 
     /// A connection as an API server holds it.
-    pub(crate) async fn http2(&self) -> Sender {
-        http2(self.tls("h2").await).await
+    pub(crate) async fn connect(&self) -> Sender {
+        speak(self.tls("http/1.1").await).await
     }
 
     /// Sends bytes over HTTP/1 and reads until the server closes.
@@ -101,9 +101,8 @@ impl Edge {
     }
 }
 
-pub(crate) async fn http2(stream: TlsStream<TcpStream>) -> Sender {
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2 handshake");
+pub(crate) async fn speak(stream: TlsStream<TcpStream>) -> Sender {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP handshake");
     tokio::spawn(connection);
     sender
 }
@@ -136,6 +135,7 @@ pub(crate) async fn read_to_end(stream: &mut (impl AsyncReadExt + Unpin)) -> Str
 
 pub(crate) async fn post(sender: &mut Sender, body: impl Into<Bytes>) -> hyper::Result<(u16, String)> {
     let request = http::Request::post("https://localhost/echo").body(Full::new(body.into())).expect("request");
+    sender.ready().await?;
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let body = response.into_body().collect().await?.to_bytes();

@@ -1,6 +1,6 @@
 //! Certificates change and processes end while requests come.
 
-use crate::harness::{Edge, HOUR, PATIENCE, client, connect, http2, limits, material, parsed, post};
+use crate::harness::{Edge, HOUR, PATIENCE, client, connect, limits, material, parsed, post, speak};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post as route;
@@ -23,7 +23,7 @@ fn echo() -> Router {
 async fn no_request_fails_while_authority_and_certificate_are_exchanged() {
     let edge = Edge::start(Limits { idle: HOUR, ..limits() }, echo()).await;
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let mut held = edge.http2().await;
+    let mut held = edge.connect().await;
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let validity = Validity { serving: HOUR, authority: HOUR };
     let mut now = edge.material.clone();
@@ -34,11 +34,11 @@ async fn no_request_fails_while_authority_and_certificate_are_exchanged() {
         let load: Vec<_> = (0..4)
             .map(|_| {
                 let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-                let (address, config) = (edge.address, client(&[&next], "h2"));
+                let (address, config) = (edge.address, client(&[&next], "http/1.1"));
                 tokio::spawn(async move {
                     while !stop.load(Ordering::Relaxed) {
                         let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
-                        let mut sender = http2(connect(stream, config.clone()).await.expect("handshake")).await;
+                        let mut sender = speak(connect(stream, config.clone()).await.expect("handshake")).await;
                         assert_eq!(post(&mut sender, "new connection").await.expect("answer").0, 200);
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
@@ -61,7 +61,7 @@ async fn no_request_fails_while_authority_and_certificate_are_exchanged() {
         stop.store(false, Ordering::Relaxed);
         now = next;
     }
-    let fresh = connect(edge.tcp().await, client(&[&now], "h2")).await.expect("handshake");
+    let fresh = connect(edge.tcp().await, client(&[&now], "http/1.1")).await.expect("handshake");
     let seen = fresh.get_ref().1.peer_certificates().expect("certificates")[0].clone();
     assert_eq!(seen, now.serving.der, "the newest one is served");
 }
@@ -75,7 +75,7 @@ async fn a_pair_that_does_not_match_leaves_the_one_before() {
         key: PrivateKeyDer::from_pem_slice(edge.material.serving_key.as_bytes()).expect("key"),
     };
     edge.served.set(&torn).expect_err("refused");
-    assert_eq!(post(&mut edge.http2().await, "on").await.expect("answer").0, 200);
+    assert_eq!(post(&mut edge.connect().await, "on").await.expect("answer").0, 200);
 }
 
 #[tokio::test]
@@ -86,13 +86,10 @@ async fn a_caller_without_certificate_is_refused_where_one_is_asked_for() {
     let edge = Edge::with(material, served, tls, limits(), echo()).await;
     // In TLS 1.3 the client believes that it is done before the server has looked.
     let outcome = async {
-        let stream = connect(edge.tcp().await, client(&[&edge.material], "h2")).await?;
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(
-            hyper_util::rt::TokioExecutor::new(),
-            hyper_util::rt::TokioIo::new(stream),
-        )
-        .await
-        .map_err(std::io::Error::other)?;
+        let stream = connect(edge.tcp().await, client(&[&edge.material], "http/1.1")).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .map_err(std::io::Error::other)?;
         tokio::spawn(connection);
         post(&mut sender, "who am I").await.map_err(std::io::Error::other)
     };
@@ -111,7 +108,7 @@ async fn an_end_answers_the_request_in_hand_and_takes_no_new_connection() {
         "answered"
     };
     let edge = Edge::start(Limits { request: PATIENCE, ..limits() }, echo().route("/slow", route(slow))).await;
-    let mut sender = edge.http2().await;
+    let mut sender = edge.connect().await;
     assert_eq!(post(&mut sender, "before").await.expect("answer").0, 200);
     let request = http::Request::post("https://localhost/slow").body(http_body_util::Full::default()).expect("request");
     let in_hand = tokio::spawn(sender.send_request(request));
@@ -134,7 +131,7 @@ async fn an_end_answers_the_request_in_hand_and_takes_no_new_connection() {
 #[tokio::test]
 async fn an_idle_keep_alive_connection_is_given_back() {
     let edge = Edge::start(limits(), echo()).await;
-    let mut sender = edge.http2().await;
+    let mut sender = edge.connect().await;
     assert_eq!(post(&mut sender, "once").await.expect("answer").0, 200);
     tokio::time::timeout(PATIENCE, async {
         while !sender.is_closed() {

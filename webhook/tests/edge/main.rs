@@ -4,3 +4,4 @@ mod callers;
 mod directory;
 mod harness;
 mod life;
+mod mount;

@@ -1,0 +1,119 @@
+//! Servers under measurement as processes on one core: the webhook's binary, and the bare one.
+
+use super::process;
+use crate::plane::{Plane, WEBHOOK, free_port};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Name of both registrations in the manifest.
+pub const CONFIGURATION: &str = "probelet-webhook";
+
+/// A running server; killed when dropped.
+pub struct Replica {
+    child: Child,
+    /// Where it is called.
+    pub port: u16,
+    admin: u16,
+}
+
+// === impl Replica ===
+
+impl Replica {
+    /// Starts the webhook on the first core with its own identity; the time until it said that it is ready.
+    ///
+    /// # Errors
+    /// Where it is not ready within [`PATIENCE`].
+    pub async fn webhook(plane: &Plane, binary: &Path, arguments: &[&str]) -> Result<(Self, Duration)> {
+        let (port, admin) = (free_port()?, free_port()?);
+        let begin = Instant::now();
+        let child = on_first_core(binary)
+            .env("KUBECONFIG", plane.kubeconfig(WEBHOOK)?)
+            .args([format!("--listen=127.0.0.1:{port}"), format!("--admin-listen=127.0.0.1:{admin}")])
+            .args(["--extra-names=127.0.0.1", "--sidecar-image=example.com/probelet:1", "--drain=100ms"])
+            .args(arguments)
+            .stdout(std::fs::File::create(plane.folder().join(format!("webhook-{port}.log")))?)
+            .spawn()
+            .with_context(|| format!("cannot run {} under taskset", binary.display()))?;
+        let mut replica = Self { child, port, admin };
+        while replica.get("/readyz") != "ok\n" {
+            let ended = replica.child.try_wait()?;
+            ensure!(
+                ended.is_none() && begin.elapsed() < PATIENCE,
+                "the webhook is not ready: {}",
+                replica.get("/readyz")
+            );
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok((replica, begin.elapsed()))
+    }
+
+    /// Starts the bare server on the first core: this program again, with the arguments that make it one.
+    ///
+    /// # Errors
+    /// Where it does not listen within [`PATIENCE`].
+    pub async fn bare(arguments: &[String], port: u16) -> Result<Self> {
+        let child = on_first_core(&std::env::current_exe()?).args(arguments).stdout(Stdio::null()).spawn()?;
+        let begin = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            ensure!(begin.elapsed() < PATIENCE, "the bare server does not listen");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(Self { child, port, admin: 0 })
+    }
+
+    /// Resident KiB, and how much of it is the program's file.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn resident(&self) -> Result<(u64, u64)> {
+        process::resident(self.child.id())
+    }
+
+    /// The body of an answer on the admin port; empty where there is none.
+    pub fn get(&self, path: &str) -> String {
+        let fetch = || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+            write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).ok()?;
+            text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+        };
+        fetch().unwrap_or_default()
+    }
+
+    /// Sends the API server's calls for Pods here.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn register(&self, client: &kube::Client) -> Result<()> {
+        let hook = json!({"name": "pods.probelet.io", "failurePolicy": "Fail",
+            "clientConfig": {"url": format!("https://127.0.0.1:{}/mutate-pods", self.port), "service": null}});
+        let api = Api::<MutatingWebhookConfiguration>::all(client.clone());
+        api.patch(CONFIGURATION, &PatchParams::default(), &Patch::Strategic(json!({"webhooks": [hook]}))).await?;
+        Ok(())
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The first core is for what is measured; callers have the others.
+fn on_first_core(program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]).arg(program).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
+}

@@ -1,0 +1,161 @@
+//! etcd and kube-apiserver alone, on free ports of loopback, for one process: no node, no scheduler, no controller but those that
+//! the caller starts. Ready within seconds; gone however the process ends.
+
+use crate::{binary, command, work_tree};
+use anyhow::{Context, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::json;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Ends both programs when its standard input closes, which happens however the process that started it ends.
+const KEEPER: &str = r#"
+"$1" --data-dir "$3/etcd" --unsafe-no-fsync --listen-client-urls "http://127.0.0.1:$4" \
+  --advertise-client-urls "http://127.0.0.1:$4" --listen-peer-urls "http://127.0.0.1:$5" \
+  --initial-advertise-peer-urls "http://127.0.0.1:$5" --initial-cluster "default=http://127.0.0.1:$5" \
+  >"$3/etcd.log" 2>&1 </dev/null &
+ETCD=$!
+FOLDER=$3 CLIENTS=$4 PORT=$6 API_SERVER=$2
+shift 6
+"$API_SERVER" --etcd-servers "http://127.0.0.1:$CLIENTS" --cert-dir "$FOLDER/certs" --secure-port "$PORT" \
+  --bind-address 127.0.0.1 --advertise-address 127.0.0.1 --service-account-key-file "$FOLDER/sa.pub" \
+  --service-account-signing-key-file "$FOLDER/sa.key" --service-account-issuer https://kubernetes.default.svc \
+  --token-auth-file "$FOLDER/tokens.csv" --authorization-mode RBAC --service-cluster-ip-range 10.97.0.0/16 \
+  --endpoint-reconciler-type none --disable-admission-plugins ServiceAccount "$@" >"$FOLDER/api.log" 2>&1 </dev/null &
+API=$!
+cat >/dev/null
+kill "$ETCD" "$API"
+wait
+rm -rf "$FOLDER"
+"#;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The administrator's token.
+pub const ADMIN: &str = "admin-token";
+/// The token of the webhook's ServiceAccount.
+pub const WEBHOOK: &str = "hook-token";
+const TOKENS: &str = "admin-token,admin,admin,\"system:masters\"\n\
+    hook-token,system:serviceaccount:probelet-system:probelet-webhook,hook,\"system:serviceaccounts,system:serviceaccounts:probelet-system\"\n";
+
+/// More than one may run in a process.
+static PLANES: AtomicU64 = AtomicU64::new(0);
+
+/// A running API server and its etcd.
+pub struct Plane {
+    folder: PathBuf,
+    port: u16,
+    _keeper: Child,
+}
+
+/// A port that nobody listens on now.
+///
+/// # Errors
+/// Where loopback has none left.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+// === impl Plane ===
+
+impl Plane {
+    /// Starts both and waits until the API server is ready; `flags` are further ones of kube-apiserver.
+    ///
+    /// # Errors
+    /// Where the programs cannot be built or do not come up; the message holds the API server's log.
+    pub async fn start(flags: &[String]) -> Result<Self> {
+        let serial = PLANES.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("probelet-plane-{}-{serial}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        let key = rcgen::KeyPair::generate()?;
+        fs::write(folder.join("sa.key"), key.serialize_pem())?;
+        fs::write(folder.join("sa.pub"), key.public_key_pem())?;
+        fs::write(folder.join("tokens.csv"), TOKENS)?;
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .args([binary::program("etcd")?, binary::program("kube-apiserver")?])
+            .arg(&folder)
+            .args(ports.map(|port| port.to_string()))
+            .args(flags)
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("cannot run sh")?;
+        let plane = Self { folder, port: ports[2], _keeper: keeper };
+        plane.ready().await?;
+        Ok(plane)
+    }
+
+    /// Where its files are, and those of whoever works with it may be; removed at the end.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The kubeconfig of one of the users, by token.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn kubeconfig(&self, token: &str) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{token}.kubeconfig"));
+        if path.exists() {
+            // A process that is just starting may be reading it.
+            return Ok(path);
+        }
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "plane",
+            "clusters": [{"name": "plane", "cluster": {"server": format!("https://127.0.0.1:{}", self.port),
+                "certificate-authority": self.folder.join("certs/apiserver.crt")}}],
+            "users": [{"name": "plane", "user": {"token": token}}],
+            "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "plane"}}],
+        });
+        fs::write(&path, text.to_string())?;
+        Ok(path)
+    }
+
+    /// A client of the administrator.
+    ///
+    /// # Errors
+    /// Where the API server has not written its certificate yet.
+    pub async fn client(&self) -> Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(ADMIN)?)?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// The objects of the rendered manifest but for what runs Pods.
+    ///
+    /// # Errors
+    /// What kubectl says.
+    pub fn install(&self) -> Result<()> {
+        let text = fs::read_to_string(work_tree().join("manifests/probelet.yaml"))?;
+        let objects: Vec<_> = text.split("\n---").filter(|object| !object.contains("\nkind: Deployment")).collect();
+        let path = self.folder.join("probelet.yaml");
+        fs::write(&path, objects.join("\n---"))?;
+        let mut kubectl = Command::new(binary::program("kubectl")?);
+        kubectl.env("KUBECONFIG", self.kubeconfig(ADMIN)?).args(["apply", "--filename"]).arg(&path);
+        command::run(&mut kubectl).map(drop)
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // It writes its certificate a moment after its start.
+            if self.folder.join("certs/apiserver.crt").exists()
+                && let Ok(client) = self.client().await
+                && client.request_text(http::Request::get("/readyz").body(Vec::new())?).await.is_ok()
+            {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let log = fs::read_to_string(self.folder.join("api.log")).unwrap_or_default();
+                bail!("the API server is not ready within {PATIENCE:?}:\n{log}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
