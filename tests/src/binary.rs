@@ -46,6 +46,9 @@ pub const HELM: Module = Module {
 /// The virtual node over CRI.
 pub const VIRTUAL_NODE: Module = Module { name: "virtual-node", flags: STRIP, programs: &[("virtual-node", ".")] };
 
+/// kubelet's own httpGet prober, which the bench compares with.
+pub const PROBER: Module = Module { name: "prober", flags: STRIP, programs: &[("prober", ".")] };
+
 /// Where built programs are kept: `PROBELET_CACHE`, else `probelet` in the user's cache folder.
 pub fn cache() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -66,7 +69,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    let module = [KUBERNETES, ETCD, HELM, VIRTUAL_NODE]
+    let module = [KUBERNETES, ETCD, HELM, VIRTUAL_NODE, PROBER]
         .into_iter()
         .find(|module| module.programs.iter().any(|(program, _)| *program == name))
         .with_context(|| format!("no module of the lab builds {name}"))?;
@@ -78,8 +81,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
 impl Module {
     /// True when the module's sources are in the work tree.
     pub fn exists(&self) -> bool {
-        let file = if self.name == "virtual-node" { "main.go" } else { "tools.go" };
-        self.source().join(file).is_file()
+        ["main.go", "tools.go"].iter().any(|file| self.source().join(file).is_file())
     }
 
     fn source(&self) -> PathBuf {

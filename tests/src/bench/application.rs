@@ -4,7 +4,7 @@ use super::plan::{CONTAINER, LocalPlan};
 use anyhow::{Context, Result, bail, ensure};
 use probelet_protocol::environment;
 use probelet_protocol::name::{AGENT_BINARY, AGENT_DIR};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,15 +72,21 @@ impl Application {
         Ok(())
     }
 
-    /// One probe of each kind, once a second each: httpGet, https, tcpSocket, grpc, exec.
-    pub fn plan(&self) -> LocalPlan {
+    /// One probe of each kind with its name, once a second each: httpGet, https, tcpSocket, grpc, exec.
+    pub fn probes(&self) -> [(&'static str, Value); 5] {
         let get = |scheme: &str, port: u16| json!({"httpGet": {"scheme": scheme, "port": port, "path": "/health"}});
-        LocalPlan::default()
-            .and("http", get("HTTP", self.http))
-            .and("https", get("HTTPS", self.https))
-            .and("tcp", json!({"tcpSocket": {"port": self.tcp}}))
-            .and("grpc", json!({"grpc": {"port": self.grpc, "service": "test-app"}}))
-            .and("exec", json!({"exec": {"command": [self.program, "check", "--name", self.name]}}))
+        [
+            ("http", get("HTTP", self.http)),
+            ("https", get("HTTPS", self.https)),
+            ("tcp", json!({"tcpSocket": {"port": self.tcp}})),
+            ("grpc", json!({"grpc": {"port": self.grpc, "service": "test-app"}})),
+            ("exec", json!({"exec": {"command": [self.program, "check", "--name", self.name]}})),
+        ]
+    }
+
+    /// A plan of [`Self::probes`].
+    pub fn plan(&self) -> LocalPlan {
+        self.probes().into_iter().fold(LocalPlan::default(), |plan, (name, probe)| plan.and(name, probe))
     }
 }
 
@@ -146,7 +152,7 @@ fn children(program: &Path) -> Result<Vec<u32>> {
 }
 
 /// Ports that nobody listens on; they are given up together, so that they differ.
-fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
+pub fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
     let listeners = [(); COUNT].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let mut ports = [0; COUNT];
     for (port, listener) in ports.iter_mut().zip(listeners) {

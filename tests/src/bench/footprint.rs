@@ -3,7 +3,10 @@
 use super::figure::Series;
 use super::local::Pair;
 use super::target::ProbeTarget;
-use anyhow::{Result, bail};
+use crate::command;
+use crate::image::SIDECAR;
+use crate::lab::{Lab, node};
+use anyhow::{Context, Result, bail};
 use kube::{Client, Config};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,6 +38,18 @@ pub async fn run(
         pair.sidecar.resident()?,
         used / seconds * 100.0
     );
+    Ok(())
+}
+
+/// Prints the size of the sidecar's image as nodes pull it, and of what it holds.
+pub fn image(lab: &Lab) -> Result<()> {
+    let reference = SIDECAR.provided(lab)?;
+    let [socket, _] = lab.layout().containerd_sockets();
+    let listed = command::run(node::ctr(&socket)?.args(["images", "list", &format!("name=={reference}")]))?;
+    let row = listed.lines().find(|line| line.starts_with(&reference)).context("the lab's node has no such image")?;
+    // The size is two words: number and unit.
+    let size: Vec<_> = row.split_whitespace().skip(3).take(2).collect();
+    println!("  image {reference}: {} compressed", size.join(" "));
     Ok(())
 }
 

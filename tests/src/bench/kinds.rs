@@ -2,7 +2,7 @@
 
 use super::application::{Application, LocalAgent};
 use super::local::{Identity, LocalSidecar};
-use super::plan::condition;
+use super::plan::{LocalPlan, condition};
 use super::usage;
 use crate::pod::has_condition;
 use crate::wait;
@@ -46,9 +46,21 @@ impl Ensemble {
         programs: &Programs<'_>,
         extra: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start_with(client, config, place, programs, extra, |plan| plan).await
+    }
+
+    /// The same, with further probes.
+    pub async fn start_with(
+        client: &Client,
+        config: &Config,
+        place: (&str, &str),
+        programs: &Programs<'_>,
+        extra: &[(&str, &str)],
+        change: impl FnOnce(LocalPlan) -> LocalPlan,
+    ) -> Result<Self> {
         let application = Application::start(programs.application).await?;
         let agent = LocalAgent::start(&programs.sidecar.with_file_name("probelet-agent")).await?;
-        let identity = Identity::create(client, place.0, place.1, &application.plan()).await?;
+        let identity = Identity::create(client, place.0, place.1, &change(application.plan())).await?;
         let own = agent.environment();
         let environment: Vec<_> =
             own.iter().map(|(name, value)| (*name, value.as_str())).chain(extra.iter().copied()).collect();

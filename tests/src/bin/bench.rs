@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, PostParams};
-use probelet_tests::bench::{footprint, kinds, mark};
+use probelet_tests::audit::AuditLog;
+use probelet_tests::bench::{footprint, kinds, latency, mark, request};
 use probelet_tests::cluster::Cluster;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,12 @@ struct Arguments {
     /// Seconds over which one probe of each kind is run.
     #[arg(long, default_value_t = 60)]
     kinds: u64,
+    /// Runs of each kind of probe whose time is taken.
+    #[arg(long, default_value_t = 400)]
+    runs: u32,
+    /// Seconds of quiet in which requests are counted.
+    #[arg(long, default_value_t = 30)]
+    quiet: u64,
     /// Starts that are measured.
     #[arg(long, default_value_t = 20)]
     starts: usize,
@@ -42,6 +49,10 @@ enum Part {
     Footprint,
     /// Memory and CPU with one probe of each kind.
     Kinds,
+    /// What one run takes, beside curl and kubelet's own prober.
+    Latency,
+    /// Requests of a transition and of a quiet span.
+    Request,
     /// From an outcome to the label.
     Mark,
 }
@@ -74,11 +85,23 @@ async fn measure(arguments: &Arguments, cluster: &Cluster, config: &kube::Config
     if has(Part::Footprint) {
         let span = (Duration::from_secs(arguments.idle), arguments.starts);
         footprint::run(&client, config, namespace, &binary, span).await?;
+        if let Some(lab) = cluster.lab() {
+            footprint::image(lab)?;
+        }
     }
-    if has(Part::Kinds) {
+    if has(Part::Kinds) || has(Part::Latency) {
         let application = given(&arguments.application, "stage/test-app/build/out/test-app", "--application")?;
         let programs = kinds::Programs { sidecar: &binary, application: &application };
-        kinds::run(&client, config, namespace, &programs, Duration::from_secs(arguments.kinds)).await?;
+        if has(Part::Kinds) {
+            kinds::run(&client, config, namespace, &programs, Duration::from_secs(arguments.kinds)).await?;
+        }
+        if has(Part::Latency) {
+            latency::run(&client, config, namespace, &programs, arguments.runs).await?;
+        }
+    }
+    if let Some(lab) = cluster.lab().filter(|_| has(Part::Request)) {
+        let quiet = Duration::from_secs(arguments.quiet);
+        request::run(&client, config, namespace, &binary, &AuditLog::of(lab), quiet).await?;
     }
     if has(Part::Mark) {
         mark::run(&client, config, namespace, &binary, arguments.flips).await?.print();
