@@ -10,27 +10,34 @@ use probelet_tests::{binary, work_tree};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// Ends both programs when its standard input closes, which happens however this process ends.
+/// Keeps both programs running, and ends them when its standard input closes, which happens however this process ends.
 const KEEPER: &str = r#"
 "$1" --data-dir "$3/etcd" --unsafe-no-fsync --listen-client-urls "http://127.0.0.1:$4" \
   --advertise-client-urls "http://127.0.0.1:$4" --listen-peer-urls "http://127.0.0.1:$5" \
   --initial-advertise-peer-urls "http://127.0.0.1:$5" --initial-cluster "default=http://127.0.0.1:$5" \
   >"$3/etcd.log" 2>&1 </dev/null &
 ETCD=$!
-"$2" --etcd-servers "http://127.0.0.1:$4" --cert-dir "$3/certs" --secure-port "$6" --bind-address 127.0.0.1 \
+serve() {
+  "$2" --etcd-servers "http://127.0.0.1:$4" --cert-dir "$3/certs" --secure-port "$6" --bind-address 127.0.0.1 \
   --advertise-address 127.0.0.1 --service-account-key-file "$3/sa.pub" --service-account-signing-key-file "$3/sa.key" \
   --service-account-issuer https://kubernetes.default.svc --token-auth-file "$3/tokens.csv" \
   --authorization-mode RBAC --service-cluster-ip-range 10.97.0.0/16 --endpoint-reconciler-type none \
-  --disable-admission-plugins ServiceAccount --audit-policy-file "$3/audit.yaml" --audit-log-path "$3/audit.log" >"$3/api.log" 2>&1 </dev/null &
-API=$!
+  --disable-admission-plugins ServiceAccount --audit-policy-file "$3/audit.yaml" --audit-log-path "$3/audit.log" >>"$3/api.log" 2>&1 </dev/null &
+  echo $! >"$3/api.pid"
+  wait $!
+}
+# A killed one is started again.
+while :; do serve "$@"; done &
+LOOP=$!
 cat >/dev/null
-kill "$ETCD" "$API"
+kill "$LOOP" "$ETCD" "$(cat "$3/api.pid")"
 rm -rf "$3"
 "#;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,6 +54,7 @@ static TURNS: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
 pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
+    etcd: u16,
     _keeper: Child,
 }
 
@@ -81,7 +89,7 @@ impl Server {
             .stdin(Stdio::piped())
             .spawn()
             .expect("sh");
-        let server = Self { folder, port: ports[2], _keeper: keeper };
+        let server = Self { folder, port: ports[2], etcd: ports[0], _keeper: keeper };
         server.ready().await;
         server.install().await;
         server
@@ -111,6 +119,46 @@ impl Server {
         let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let part = |event: &Value, path| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         events.map(|event| format!("{} {}", part(&event, "/verb"), part(&event, "/objectRef/resource"))).collect()
+    }
+
+    /// The calls of our two mutating webhooks that the API server has made, or tried to make.
+    pub(crate) async fn calls(&self) -> u64 {
+        let request = http::Request::get("/metrics").body(Vec::new()).expect("request");
+        let text = self.client().await.expect("client").request_text(request).await.expect("metrics");
+        let lines = text.lines().filter(|line| {
+            line.starts_with("apiserver_admission_webhook_request_total{") && line.contains("probelet.io\"")
+        });
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// Forgets everything in etcd that is not the present, so that no watch can go on from an earlier point.
+    pub(crate) fn compact(&self) {
+        let status = self.ask_etcd("/v3/maintenance/status", "{}");
+        let revision = status["header"]["revision"].as_str().expect("revision").to_owned();
+        let answer = self.ask_etcd("/v3/kv/compaction", &json!({"revision": revision, "physical": true}).to_string());
+        assert!(answer["header"]["revision"].is_string(), "{answer}");
+    }
+
+    fn ask_etcd(&self, path: &str, body: &str) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.etcd)).expect("etcd");
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.0\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}").expect("request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answer");
+        serde_json::from_str(text.split_once("\r\n\r\n").expect("body").1).expect("JSON")
+    }
+
+    /// Kills the API server and waits until it has come back.
+    pub(crate) async fn restart(&self) {
+        let id = || fs::read_to_string(self.folder.join("api.pid")).unwrap_or_default();
+        let before = id();
+        assert!(Command::new("kill").args(["-9", before.trim()]).status().expect("kill").success());
+        let deadline = Instant::now() + PATIENCE;
+        while id() == before {
+            assert!(Instant::now() < deadline, "the API server is not started again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.ready().await;
     }
 
     async fn client(&self) -> kube::Result<Client> {

@@ -1,13 +1,18 @@
 //! Our own certificates on a real API server: faults F3 and F5.
 
 use crate::api::{Lab, create, eventually, pod, within};
+use crate::mount::Mount;
 use crate::replica::Replica;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use probelet_webhook::certificate::plan::Step;
+use probelet_webhook::certificate::{self, Validity, renew};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn configurations(lab: &Lab) -> Api<MutatingWebhookConfiguration> {
     Api::all(lab.client.clone())
@@ -70,6 +75,53 @@ async fn a_secret_that_is_deleted_or_broken_is_written_again_with_what_is_truste
         (data["tls.key"].0 != b"garbage" && data["ca.crt"] == before).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_given_certificate_is_exchanged_by_rename_and_no_pod_is_refused() {
+    let lab = Lab::turn().await;
+    let namespace = lab.opted_in("given").await;
+    create(&crate::markers::api(&lab, &namespace), crate::markers::marker("up", "example.io/up")).await;
+    let (names, now) = (["127.0.0.1".to_owned()], SystemTime::now());
+    let hours = |hours: u64| Validity { serving: HOUR * u32::try_from(hours).expect("few"), authority: HOUR * 9 };
+    let first = certificate::create(now, &names, hours(1)).expect("certificates");
+    let mut mount = Mount::new("given");
+    mount.swap_to(&first);
+    let replica = Replica::ready(&lab, &[&format!("--cert-dir={}", mount.path.display())]).await;
+    crate::markers::injected(&lab, &namespace, "p").await;
+    let expiry =
+        async |replica: &Replica| replica.metric("probelet_certificate_expiry_timestamp_seconds").expect("metric");
+    let before = expiry(&replica).await;
+    let mut pods = 0_u32;
+    let mut load = async || {
+        pods += 1;
+        let made = create(&lab.pods(&namespace), pod(&format!("p{pods}"))).await;
+        assert_eq!(made.spec.expect("spec").containers.len(), 2, "Pod {pods} was not injected");
+    };
+    // As whoever keeps the Secret has to do it: a new authority is trusted first.
+    let trusted = renew(&first, Step::AddAuthority, now, &names, hours(1)).expect("authority");
+    mount.swap(&first.serving_chain, &first.serving_key, &trusted.bundle);
+    within(Duration::from_secs(10), "both are trusted", async || {
+        load().await;
+        bundles(&lab).await.iter().all(|bundle| *bundle == trusted.bundle).then_some(())
+    })
+    .await;
+    let second = renew(&trusted, Step::SignServing, now, &names, hours(2)).expect("serving");
+    mount.swap(&second.serving_chain, &first.serving_key, &trusted.bundle);
+    within(Duration::from_secs(10), "half a pair is told", async || {
+        load().await;
+        replica.log().contains("do not belong together").then_some(())
+    })
+    .await;
+    assert!(expiry(&replica).await < before + 60.0, "half a pair is not taken");
+    mount.swap(&second.serving_chain, &second.serving_key, &trusted.bundle);
+    within(Duration::from_secs(10), "the new one is served", async || {
+        load().await;
+        (expiry(&replica).await > before + 3000.0).then_some(())
+    })
+    .await;
+    load().await;
+    println!("{pods} Pods while the authority and the certificate were exchanged by rename");
 }
 
 #[tokio::test]

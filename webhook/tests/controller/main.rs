@@ -1,8 +1,12 @@
 //! The webhook's binary against a real API server, with the rights and policies that the chart gives it.
 
 mod api;
+mod calls;
 mod certificates;
 mod leader;
 mod markers;
+#[path = "../edge/mount.rs"]
+mod mount;
 mod replica;
+mod restart;
 mod settings;

@@ -28,7 +28,7 @@ pub(crate) fn marker(name: &str, label: &str) -> Value {
 }
 
 /// A Pod that the webhook has injected: its caches may be a moment behind the marker.
-async fn injected(lab: &Lab, namespace: &str, name: &str) -> Pod {
+pub(crate) async fn injected(lab: &Lab, namespace: &str, name: &str) -> Pod {
     eventually("injected", async || {
         let made = create(&lab.pods(namespace), pod(name)).await;
         if made.spec.as_ref().is_some_and(|spec| spec.containers.len() == 2) {

@@ -8,7 +8,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::process::Command;
 
-async fn configure(lab: &Lab, text: &str) {
+/// Writes the file that the webhook reloads.
+pub(crate) async fn configure(lab: &Lab, text: &str) {
     let api: Api<ConfigMap> = Api::namespaced(lab.client.clone(), "probelet-system");
     let patch = Patch::Merge(json!({"data": {"config.yaml": text}}));
     api.patch("probelet-config", &PatchParams::default(), &patch).await.expect("configured");
