@@ -105,6 +105,9 @@ struct InFlight {
     wants: BTreeMap<Unit, Want>,
     since: BTreeMap<Unit, u64>,
     purpose: Purpose,
+    /// When the overwrite was found that this heals, and how many there were by then.
+    found: Option<Duration>,
+    overwrites: u64,
 }
 
 /// The first results of a Pod's probes come within this time of each other, and go together.
@@ -162,7 +165,7 @@ impl Ledger {
 
     /// The Pod was seen, at `now`. Older observations than the last one are ignored.
     pub fn observe(&mut self, observed: Observed, now: Duration) -> Vec<Finding> {
-        if self.observed.as_ref().is_some_and(|last| is_older(&observed, last)) {
+        if self.is_outdated(&observed) {
             return Vec::new();
         }
         self.retired.observe(&observed, &self.plan);
@@ -178,37 +181,45 @@ impl Ledger {
         let mut findings = Vec::new();
         if let Some(sent) = self.in_flight.take() {
             self.refusals.accepted(sent.wants.keys());
-            findings.extend(self.wrote(sent.purpose, now));
+            findings.extend(self.wrote(&sent, now));
             for (unit, want) in sent.wants {
                 let since = sent.since.get(&unit).copied();
                 let since = since.or_else(|| self.confirmed.get(&unit).and_then(|before| before.since));
                 self.confirmed.insert(unit, Confirmed { want, since });
             }
         }
-        findings.extend(self.observe(answer, now));
+        if self.is_outdated(&answer) {
+            findings.extend(self.compare(now));
+        } else {
+            findings.extend(self.observe(answer, now));
+        }
         findings
     }
 
     /// What a write of this kind means for the looks and writes after it.
-    fn wrote(&mut self, purpose: Purpose, now: Duration) -> Option<Finding> {
-        if purpose == Purpose::Look {
+    fn wrote(&mut self, sent: &InFlight, now: Duration) -> Option<Finding> {
+        if sent.purpose == Purpose::Look {
             return None;
         }
         self.last_write = Some(now);
         self.gather_until = None;
-        if purpose == Purpose::Mark {
+        if sent.purpose == Purpose::Mark {
             self.heal.marked(self.overwritten_at.is_some(), now);
             let is_urgent = self.heal.due(now) < now + CLOSE_SPAN;
             self.looks.marked(is_urgent, now);
             return None;
         }
         self.looks.wrote(now);
-        if purpose == Purpose::Message {
+        if sent.purpose == Purpose::Message {
             self.chatter.sent(now);
             return None;
         }
         self.counts.heals += 1;
-        let found = self.overwritten_at.take().unwrap_or(now);
+        // A watch may have told of this write, and of its overwrite, before the answer came: that one is not healed yet.
+        if self.counts.overwrites == sent.overwrites {
+            self.overwritten_at = None;
+        }
+        let found = sent.found.unwrap_or(now);
         self.heal.healed(found, now).then(|| Finding::War(self.heal.gap()))
     }
 
@@ -244,6 +255,11 @@ impl Ledger {
         self.looks.await_status(awaited, now);
     }
 
+    /// A sign that what is awaited has come about.
+    pub fn hurry(&mut self, now: Duration) {
+        self.looks.hurry(now);
+    }
+
     /// Whether everything that has settled is on the Pod, as far as is known.
     pub fn is_settled(&self) -> bool {
         self.in_flight.is_none() && self.differing().is_empty()
@@ -277,6 +293,11 @@ impl Ledger {
     /// Failed tries in a row.
     pub fn tries(&self) -> u32 {
         self.backoff.tries()
+    }
+
+    /// Whether something newer was seen already.
+    fn is_outdated(&self, observed: &Observed) -> bool {
+        self.observed.as_ref().is_some_and(|last| is_older(observed, last))
     }
 
     fn redraw(&mut self) {

@@ -16,7 +16,9 @@ pub const CLOSE_SPAN: Duration = Duration::from_millis(5800);
 /// After so many transitions in a row that nobody overwrote, looks are as rare again as before.
 const PATIENCE: u32 = 8;
 /// First and longest wait while something is awaited that only the Pod's status tells.
-const CHASE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const CHASE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(60));
+/// Least time between two chases that begin anew, whatever the signs.
+const ANEW: Duration = Duration::from_secs(10);
 
 /// Which looks are taken at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,13 @@ pub struct LookSettings {
     pub has_shield: bool,
 }
 
+/// Looks at ever longer distances.
+#[derive(Clone, Copy, Debug)]
+struct Chase {
+    at: Duration,
+    wait: Duration,
+}
+
 /// The looks to come. Times since one fixed origin.
 #[derive(Clone, Debug)]
 pub struct Looks {
@@ -36,7 +45,8 @@ pub struct Looks {
     random: Random,
     soon: Vec<Duration>,
     rare: Option<Duration>,
-    chase: Option<(Duration, Duration)>,
+    chase: Option<Chase>,
+    chased: Option<Duration>,
     /// Transitions that are still looked at closely, because marks of this Pod were overwritten before.
     wary: u32,
 }
@@ -44,7 +54,7 @@ pub struct Looks {
 impl Looks {
     /// None planned: nothing was written yet.
     pub fn new(settings: LookSettings, random: Random) -> Self {
-        Self { settings, random, soon: Vec::new(), rare: None, chase: None, wary: 0 }
+        Self { settings, random, soon: Vec::new(), rare: None, chase: None, chased: None, wary: 0 }
     }
 
     /// A watch began to tell of every change, or ended.
@@ -106,11 +116,11 @@ impl Looks {
             let period = self.settings.period;
             self.rare = Some(now + self.random.between(period, period + period / 10));
         }
-        if let Some((at, wait)) = &mut self.chase
-            && *at <= now
+        if let Some(chase) = &mut self.chase
+            && chase.at <= now
         {
-            *wait = wait.saturating_mul(2).min(CHASE.1);
-            *at = now + *wait;
+            chase.wait = chase.wait.saturating_mul(2).min(CHASE.1);
+            chase.at = now + chase.wait;
         }
     }
 
@@ -120,14 +130,22 @@ impl Looks {
         if !awaited || self.settings.has_watch {
             self.chase = None;
         } else if self.chase.is_none() {
-            self.chase = Some((now + CHASE.0, CHASE.0));
+            self.chase = Some(Chase { at: now + CHASE.0, wait: CHASE.0 });
+        }
+    }
+
+    /// A sign that what is awaited has come about: look soon, however long the wait has grown.
+    pub fn hurry(&mut self, now: Duration) {
+        if self.chase.is_some() && self.chased.is_none_or(|chased| now >= chased + ANEW) {
+            self.chased = Some(now);
+            self.chase = Some(Chase { at: now + CHASE.0, wait: CHASE.0 });
         }
     }
 
     /// When to look next.
     pub fn due(&self) -> Option<Duration> {
         let soon = self.soon.iter().copied();
-        soon.chain(self.rare).chain(self.chase.map(|(at, _)| at)).min()
+        soon.chain(self.rare).chain(self.chase.map(|chase| chase.at)).min()
     }
 }
 
@@ -229,8 +247,16 @@ mod tests {
     fn what_only_the_status_tells_is_looked_for_less_and_less_often() {
         let mut looks = looks(false, true);
         looks.await_status(true, Duration::ZERO);
-        assert_eq!(seconds(&mut looks, 200), [1.0, 3.0, 7.0, 15.0, 31.0, 63.0, 123.0, 183.0]);
-        looks.await_status(false, Duration::from_secs(200));
+        let found = seconds(&mut looks, 200);
+        let expected = [0.3, 0.9, 2.1, 4.5, 9.3, 18.9, 38.1, 76.5, 136.5, 196.5];
+        assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
+        looks.hurry(Duration::from_secs(200));
+        assert_eq!(looks.due(), Some(Duration::from_millis(200_300)));
+        looks.observed(Duration::from_millis(200_300));
+        looks.hurry(Duration::from_secs(205));
+        assert_eq!(looks.due(), Some(Duration::from_millis(200_900)), "not again so soon");
+        looks.await_status(false, Duration::from_secs(210));
+        looks.hurry(Duration::from_secs(300));
         assert_eq!(looks.due(), None);
     }
 }

@@ -180,6 +180,10 @@ impl Reporter {
             probed: report.probed,
         };
         self.states.insert(report.id.clone(), (verdict.state, report.since));
+        // Nobody listens any more, or the agent is gone: the container may have ended.
+        if verdict.state == ProbeState::Unknown || verdict.message.contains("connection refused") {
+            self.parts.ledger.hurry(self.parts.clock.now());
+        }
         self.parts.ledger.settle(report.id.clone(), settled, self.parts.clock.now());
         if report.from == Some(verdict.state) {
             told::message(&report);
