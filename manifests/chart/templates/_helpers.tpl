@@ -30,6 +30,19 @@ app.kubernetes.io/component: webhook
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "probelet.webhook" . }}
 {{- end }}
 
+{{/* The grace period, which must outlast the drain and the longest request that may be in hand at its end. */}}
+{{- define "probelet.gracePeriod" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 }}
+{{- $longest := 10000 }}
+{{- range regexFindAll "[0-9]+(ms|s|m|h)" .Values.drain -1 }}
+{{- $longest = add $longest (mul (regexFind "[0-9]+" . | int64) (get $units (regexFind "[a-z]+" .))) }}
+{{- end }}
+{{- if gt $longest (mul 1000 (int64 .Values.terminationGracePeriodSeconds)) }}
+{{- fail (printf "terminationGracePeriodSeconds is %d: it must be at least 10 more than drain (%s), or requests in hand are cut off" (int64 .Values.terminationGracePeriodSeconds) .Values.drain) }}
+{{- end }}
+{{- .Values.terminationGracePeriodSeconds }}
+{{- end }}
+
 {{/* The opt-in label, and never the namespaces that a cluster needs to start. */}}
 {{- define "probelet.namespaceSelector" -}}
 matchLabels:

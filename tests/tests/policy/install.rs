@@ -55,6 +55,7 @@ impl Document {
             "MutatingAdmissionPolicy" => format!("{ADMISSION}/{version}/mutatingadmissionpolicies"),
             "MutatingAdmissionPolicyBinding" => format!("{ADMISSION}/{version}/mutatingadmissionpolicybindings"),
             "MutatingWebhookConfiguration" => format!("{ADMISSION}/{version}/mutatingwebhookconfigurations"),
+            "ValidatingWebhookConfiguration" => format!("{ADMISSION}/{version}/validatingwebhookconfigurations"),
             _ => return None,
         };
         Some(format!("{collection}/{}", self.name))
@@ -70,6 +71,11 @@ impl Document {
         self.name == name
     }
 
+    /// Its text.
+    pub(crate) fn yaml(&self) -> &str {
+        &self.yaml
+    }
+
     /// As the API server would store it.
     pub(crate) async fn as_json(&self, admin: &Client) -> Result<Value> {
         let path = self.path().with_context(|| format!("no test needs a {}", self.kind))?;
@@ -82,7 +88,9 @@ impl Document {
     /// kinds, what is there already may be somebody else's.
     async fn install(&self, admin: &Client) -> Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
-        if ["Deployment", "MutatingWebhookConfiguration", "Role"].contains(&self.kind.as_str()) {
+        if ["Deployment", "MutatingWebhookConfiguration", "Role", "ValidatingWebhookConfiguration"]
+            .contains(&self.kind.as_str())
+        {
             return Ok(());
         }
         let yaml = self.adoptable();

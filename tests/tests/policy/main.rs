@@ -2,6 +2,7 @@
 //! not, and what the shield puts back. No node and no webhook takes part, so a bare kube-apiserver is enough
 //! (`PROBELET_KUBECONFIG`).
 
+mod chart;
 mod confinement;
 mod cost;
 mod exec;
