@@ -203,8 +203,12 @@ impl Ledger {
         }
         self.last_write = Some(now);
         self.gather_until = None;
+        // A watch may have told of this write, and of its overwrite, before the answer came: that one is not healed yet.
+        if self.counts.overwrites == sent.overwrites {
+            self.overwritten_at = None;
+        }
         if sent.purpose == Purpose::Mark {
-            self.heal.marked(self.overwritten_at.is_some(), now);
+            self.heal.marked(sent.found.is_some(), now);
             let is_urgent = self.heal.due(now) < now + CLOSE_SPAN;
             self.looks.marked(is_urgent, now);
             return None;
@@ -215,10 +219,6 @@ impl Ledger {
             return None;
         }
         self.counts.heals += 1;
-        // A watch may have told of this write, and of its overwrite, before the answer came: that one is not healed yet.
-        if self.counts.overwrites == sent.overwrites {
-            self.overwritten_at = None;
-        }
         let found = sent.found.unwrap_or(now);
         self.heal.healed(found, now).then(|| Finding::War(self.heal.gap()))
     }

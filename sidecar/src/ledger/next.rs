@@ -70,7 +70,7 @@ impl Ledger {
     }
 
     fn send(&mut self, chosen: BTreeSet<Unit>, purpose: Purpose) -> Step {
-        let mut sent = InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose };
+        let mut sent = self.flight(purpose);
         let mut changes = BTreeMap::new();
         for unit in chosen {
             let Some(want) = self.desired.get(&unit) else { continue };
@@ -83,8 +83,13 @@ impl Ledger {
         Step::Send(Patch { uid: self.settings.uid.clone(), changes }, purpose)
     }
 
+    fn flight(&self, purpose: Purpose) -> InFlight {
+        let (found, overwrites) = (self.overwritten_at, self.counts.overwrites);
+        InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose, found, overwrites }
+    }
+
     fn look(&mut self) -> Step {
-        self.in_flight = Some(InFlight { wants: BTreeMap::new(), since: BTreeMap::new(), purpose: Purpose::Look });
+        self.in_flight = Some(self.flight(Purpose::Look));
         Step::Send(Patch::look(&self.settings.uid), Purpose::Look)
     }
 

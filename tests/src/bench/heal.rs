@@ -5,7 +5,7 @@ use crate::exposed::{self, Exposed};
 use crate::history::{self, History};
 use crate::image::TEST_APP;
 use crate::marker;
-use crate::pod::app;
+use crate::pod::{app, is_ready};
 use crate::space::{self, Labels, Space};
 use anyhow::Result;
 use case::{Case, Mode, Style};
@@ -77,6 +77,7 @@ async fn measure(settings: Settings, exposed: &Exposed, shielded: &Space) -> Res
     for subject in &subjects {
         let mut history = if subject.has_shield { under.clone() } else { open.clone() };
         history.until(&subject.name, 0, START, history::Marks::Whole(true)).await?;
+        subject.space.wait_for_pod(&subject.name, "to be ready", START, is_ready).await?;
     }
     println!("heal: {} Pods run and are marked", subjects.len());
     let begin = Instant::now();

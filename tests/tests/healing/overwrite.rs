@@ -158,13 +158,13 @@ async fn two_hundred_flips(style: Style) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "six minutes; see two_hundred_flips"]
+#[ignore = "four minutes; see two_hundred_flips"]
 async fn two_hundred_flips_against_pushes_lose_nothing() -> Result<()> {
     two_hundred_flips(Style::Push).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "six minutes; see two_hundred_flips"]
+#[ignore = "four minutes; see two_hundred_flips"]
 async fn two_hundred_flips_against_polls_lose_nothing() -> Result<()> {
     two_hundred_flips(Style::Poll).await
 }

@@ -155,3 +155,36 @@ fn two_hundred_flips_under_a_status_writer_lose_no_transition_and_keep_the_rate(
         assert_eq!((world.condition().0, world.pod.labels.get("up").map(String::as_str)), ("True", Some("yes")));
     }
 }
+
+/// A watch is often faster than the answer: it tells of the heal, and of its overwrite, before that.
+#[test]
+fn a_war_goes_on_when_the_watch_tells_of_an_overwrite_before_the_answer_comes() {
+    for tells_heal in [true, false] {
+        let mut settings = settings();
+        settings.look.has_watch = true;
+        let mut world = world(settings);
+        world.settle(ProbeState::Succeeded, "ok");
+        world.run(secs(1));
+        let mut heals = Vec::new();
+        while world.now < secs(400) {
+            world.now = secs(5 * (world.now.as_secs() / 5 + 1));
+            if !world.pod.conditions.is_empty() {
+                world.wipe();
+            }
+            world.ledger.observe(world.pod.clone(), world.now);
+            let Step::Send(patch, Purpose::Heal) = world.ledger.step(world.now) else { continue };
+            heals.push(world.now.as_secs());
+            world.apply(&patch);
+            let answer = world.pod.clone();
+            if tells_heal {
+                world.ledger.observe(answer.clone(), world.now);
+            }
+            world.wipe();
+            world.ledger.observe(world.pod.clone(), world.now);
+            world.ledger.accepted(answer, world.now);
+        }
+        assert_eq!(heals, [5, 10, 15, 45, 105, 225], "told of the heal first: {tells_heal}");
+        let counts = world.ledger.counts();
+        assert_eq!((counts.heals, counts.overwrites), (6, 7), "told of the heal first: {tells_heal}");
+    }
+}

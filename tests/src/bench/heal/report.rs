@@ -22,7 +22,8 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn print(&self, settings: Settings) {
         println!(
-            "heal: marks gone -> marks back, both seen by a watcher; {} Pods a row, {} transitions each, {} s",
+            "heal: marks gone -> marks back, both seen by a watcher, for the first overwrite after a transition; {} Pods a row, \
+             {} transitions each, {} s",
             settings.pods,
             settings.rounds,
             self.took.as_secs()
@@ -103,8 +104,9 @@ impl Report {
 }
 
 fn first_heal(entries: &[Entry]) -> Option<Duration> {
-    let marked = entries.iter().position(|entry| entry.marks != Marks::Broken)?;
-    let lost = entries.get(marked + 1)?;
+    let is_loss = |pair: &[Entry]| pair[0].marks != Marks::Broken && pair[1].marks == Marks::Broken;
+    let marked = entries.windows(2).position(is_loss)?;
+    let (whole, lost) = (entries[marked].marks, entries[marked + 1].at);
     let back = entries[marked + 1..].iter().find(|entry| entry.marks != Marks::Broken)?;
-    Some(back.at - lost.at)
+    (back.marks == whole).then(|| back.at - lost)
 }

@@ -81,15 +81,23 @@ pub(super) async fn rounds(
 ) -> Result<(Vec<Round>, Tally)> {
     let pods = subject.space.api();
     let mut at = free(&subject, &mut history).await? + delay;
-    let before = tally::of(&subject.space, &subject.name).await?;
-    let mut rounds = Vec::new();
-    for number in 0..count {
+    let (mut before, mut rounds) = (Tally::new(), Vec::new());
+    for number in 0.. {
         tokio::time::sleep_until(at.into()).await;
+        if rounds.len() == count {
+            break;
+        }
+        // Transitions before the Pod's very first overwrite do not count here; that one has a row of its own.
+        let tally = tally::of(&subject.space, &subject.name).await?;
+        let counts = subject.has_shield || tally.get("probelet_overwrites_total").is_some_and(|count| *count > 0);
+        if rounds.is_empty() {
+            before = tally;
+        }
         let healthy = number % 2 == 1;
         let known = history.len(&subject.name);
         exec::switch(&pods, &subject.name, CONTAINER, if healthy { "heal" } else { "fail" }).await?;
         let fate = follow(&mut history, &subject.name, known, healthy).await?;
-        rounds.push(Round { case: subject.case, has_shield: subject.has_shield, fate });
+        rounds.extend(counts.then_some(Round { case: subject.case, has_shield: subject.has_shield, fate }));
         // On a machine that is slow for a moment the heal was late, and the thirty seconds after it are too.
         let last = history.since(&subject.name, 0).last().map_or(at, |entry| entry.at);
         at = (at + apart).max(if subject.has_shield { at } else { last + WAR_FREE });
