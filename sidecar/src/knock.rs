@@ -28,6 +28,8 @@ pub enum Knock {
     All,
     /// The probes with these names, in whichever container; names that no probe has mean nothing.
     Probes(BTreeSet<String>),
+    /// All probes of this container: it has started, or ended. Comes from the exec agents, not by the door.
+    Container(String),
 }
 
 /// The open door.

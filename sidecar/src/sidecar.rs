@@ -92,7 +92,7 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
     });
     let stats = Arc::new(Stats::default());
     let knocks = doors(&mut tasks, &config, &stats).await;
-    let agents = agents(&mut tasks, &mut config);
+    let agents = agents(&mut tasks, &mut config, &knocks);
     let fleet = Fleet::new(fleet_settings(&mut config, agents), clock, random.fork(), stats.clone(), reports, knocks);
     let look = config.look;
     let settings = LedgerSettings { uid: config.pod.uid.clone(), marks: config.marks, look, observe_first };
@@ -161,13 +161,13 @@ async fn hear(mut door: Door, knocks: broadcast::Sender<Knock>) {
 }
 
 /// Opens the exec agents' socket where the Pod has exec probes.
-fn agents(tasks: &mut JoinSet<()>, config: &mut Config) -> AgentsHandle {
+fn agents(tasks: &mut JoinSet<()>, config: &mut Config, knocks: &broadcast::Sender<Knock>) -> AgentsHandle {
     if config.agent_keys.is_empty() {
         return AgentsHandle::none();
     }
     match exec::listen(&config.agent_dir, std::mem::take(&mut config.agent_keys)) {
         Ok((agents, listener)) => {
-            tasks.spawn(listener.run());
+            tasks.spawn(listener.telling(knocks.clone()).run());
             agents
         }
         // Exec probes are Unknown then, with a reason; the others go on.

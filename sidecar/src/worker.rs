@@ -114,6 +114,7 @@ impl<R: Runs> Worker<R> {
                 knock = self.ears.knocks.recv() => {
                     let is_meant = match &knock {
                         Ok(Knock::Probes(names)) => names.contains(&self.id.name),
+                        Ok(Knock::Container(name)) => *name == self.id.container,
                         // Too many to remember while it ran: one of them may have been meant for it.
                         Ok(Knock::All) | Err(RecvError::Lagged(_)) => true,
                         Err(RecvError::Closed) => return,

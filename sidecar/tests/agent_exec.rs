@@ -285,6 +285,26 @@ async fn nobody_else_can_speak_for_a_container() {
     assert_eq!(outcome.expect_err("garbage is no result").reason(), "ExecAgentSilent");
 }
 
+/// With a period of minutes the first result would else be that late: the probe begins before its container.
+#[tokio::test]
+async fn an_agent_that_comes_or_goes_asks_for_its_containers_probes() {
+    let pod = Pod::new();
+    let (knocks, mut heard) = tokio::sync::broadcast::channel(4);
+    let sidecar = pod.sidecar_telling(Some(knocks));
+    let other = || Knock::Container("other".into());
+    pod.start("other", None);
+    assert_eq!(heard.recv().await, Ok(other()));
+    sidecar.connected("other").await;
+    let agent = pod.agents()[0].to_string();
+    assert!(Command::new("kill").args(["-9", &agent]).status().expect("kill").success());
+    assert_eq!(heard.recv().await, Ok(other()));
+    // One that is refused is nobody's.
+    let mut stream = UnixStream::connect(pod.dir.join(SOCKET)).await.expect("connect");
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("write");
+    until("it is refused", || sidecar.agents.refused() == 1).await;
+    assert!(heard.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn a_crowd_of_connections_is_refused() {
     let pod = Pod::new();

@@ -4,6 +4,7 @@ use super::link::{self, Event};
 use super::{AgentsHandle, Ask};
 use crate::frame::{Ending, Frame};
 use crate::handler::ProbeError;
+use crate::knock::Knock;
 use probelet_protocol::agent::SOCKET;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Frames that may wait for one agent: it has as many probes at most.
 const FRAMES: usize = probelet_protocol::limit::PROBES;
@@ -30,6 +31,7 @@ pub struct Listener {
     sender: mpsc::Sender<Event>,
     links: BTreeMap<u64, Link>,
     refused: Arc<AtomicU64>,
+    knocks: Option<broadcast::Sender<Knock>>,
     last_link: u64,
     last_run: u32,
 }
@@ -63,12 +65,18 @@ pub fn listen(dir: &Path, keys: BTreeMap<String, String>) -> io::Result<(AgentsH
     let refused = Arc::<AtomicU64>::default();
     let handle = AgentsHandle::new(asks, refused.clone());
     let (links, last_link, last_run) = (BTreeMap::new(), 0, 0);
-    Ok((handle, Listener { socket, keys, asked, events, sender, links, refused, last_link, last_run }))
+    Ok((handle, Listener { socket, keys, asked, events, sender, links, refused, knocks: None, last_link, last_run }))
 }
 
 // === impl Listener ===
 
 impl Listener {
+    /// An agent that comes or goes means that its container has started or ended: then its probes are run at once, rather
+    /// than a period later.
+    pub fn telling(self, knocks: broadcast::Sender<Knock>) -> Self {
+        Self { knocks: Some(knocks), ..self }
+    }
+
     /// Serves until the last [`AgentsHandle`] is dropped.
     pub async fn run(mut self) {
         loop {
@@ -110,7 +118,8 @@ impl Listener {
                 match self.links.get_mut(&link) {
                     Some(entry) if is_key && !is_taken => {
                         tracing::info!(container, uid, "exec agent connected");
-                        entry.container = Some(container);
+                        entry.container = Some(container.clone());
+                        self.knock(container);
                     }
                     _ => {
                         // Dropping its sender closes the connection.
@@ -136,6 +145,9 @@ impl Listener {
                     Some(fault) => self.refuse(link.uid, &fault),
                     None => tracing::info!(container = link.container, "exec agent gone"),
                 }
+                if let Some(container) = link.container {
+                    self.knock(container);
+                }
             }
         }
     }
@@ -158,6 +170,13 @@ impl Listener {
 
     fn agent(&mut self, container: &str) -> Option<&mut Link> {
         self.links.values_mut().find(|link| link.container.as_deref() == Some(container))
+    }
+
+    fn knock(&self, container: String) {
+        if let Some(knocks) = &self.knocks {
+            // Nobody listens: there are no probes.
+            let _ = knocks.send(Knock::Container(container));
+        }
     }
 
     /// Counts it, and says so each time that the count has doubled.

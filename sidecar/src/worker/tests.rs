@@ -125,9 +125,22 @@ async fn a_run_that_is_asked_for_comes_at_once_but_at_most_ten_times_a_second() 
     let times = bench.run_times();
     assert!((9..=11).contains(&times.len()), "{times:?}");
     assert!(times[0] <= 1001, "{times:?}");
-    bench.knocks.send(Knock::Probes(["another".to_owned()].into())).expect("heard");
+    for knock in [Knock::Probes(["another".to_owned()].into()), Knock::Container("other".into())] {
+        bench.knocks.send(knock).expect("heard");
+    }
     tokio::time::sleep(SECOND).await;
     assert!(bench.run_times().len() <= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_starts_is_probed_at_once() {
+    let mut bench = bench(SECOND * 600, Duration::ZERO);
+    bench.report().await;
+    tokio::time::sleep(SECOND * 7).await;
+    bench.run_times();
+    bench.knocks.send(Knock::Container("c".into())).expect("heard");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(bench.run_times(), [7000]);
 }
 
 #[tokio::test(start_paused = true)]

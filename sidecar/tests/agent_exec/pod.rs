@@ -6,6 +6,7 @@ use probelet_protocol::plan::Plan;
 use probelet_protocol::setting::ProbeHost;
 use probelet_sidecar::exec::{AgentsHandle, listen};
 use probelet_sidecar::handler::{Handler, ProbeError, Target};
+use probelet_sidecar::knock::Knock;
 use probelet_sidecar::outcome::Outcome;
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_probelet-agent");
@@ -46,9 +48,18 @@ impl Pod {
     }
 
     pub(crate) fn sidecar(&self) -> Sidecar {
+        self.sidecar_telling(None)
+    }
+
+    /// A sidecar that tells of agents that come and go.
+    pub(crate) fn sidecar_telling(&self, knocks: Option<broadcast::Sender<Knock>>) -> Sidecar {
         let keys = [("main", "key-main"), ("other", "key-other")];
         let keys: BTreeMap<_, _> = keys.map(|(name, key)| (name.to_owned(), key.to_owned())).into();
         let (agents, listener) = listen(&self.dir, keys).expect("listen");
+        let listener = match knocks {
+            Some(knocks) => listener.telling(knocks),
+            None => listener,
+        };
         Sidecar { agents, task: tokio::spawn(listener.run()) }
     }
 
