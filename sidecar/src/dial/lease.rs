@@ -22,7 +22,7 @@ const PORTS: usize = 32;
 const CLOSING: Duration = Duration::from_secs(1);
 const LAST_WORDS: u64 = 64 * 1024;
 
-/// The ports of one probe, those that have rested longest first.
+/// The ports of one probe, in the order in which they were closed.
 #[derive(Debug, Default)]
 pub(super) struct Ports(Mutex<VecDeque<Closed>>);
 
@@ -62,7 +62,8 @@ impl Ports {
 
     fn rested(&self, peer: SocketAddr) -> Option<SocketAddr> {
         let mut ports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = ports.iter().position(|closed| closed.peer == peer && closed.at.elapsed() >= REST)?;
+        // The one that was closed last: what a busy moment needed more of is then left to end its minute.
+        let index = ports.iter().rposition(|closed| closed.peer == peer && closed.at.elapsed() >= REST)?;
         ports.remove(index).map(|closed| closed.local)
     }
 
@@ -106,5 +107,28 @@ impl Lease {
                 self.ports.give_back(self.local, self.peer);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_port_that_was_closed_last_is_used_first_once_it_has_rested() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (ports, peer) = (Ports::default(), address(80));
+        assert_eq!(ports.rested(peer), None);
+        for port in 1..=3 {
+            ports.give_back(address(port), peer);
+            tokio::time::advance(Duration::from_millis(500)).await;
+        }
+        // Closed 1.5, 1 and 0.5 s ago.
+        assert_eq!(ports.rested(peer), Some(address(1)));
+        tokio::time::advance(REST).await;
+        assert_eq!(ports.rested(address(81)), None);
+        assert_eq!(ports.rested(peer), Some(address(3)));
+        assert_eq!(ports.rested(peer), Some(address(2)));
+        assert_eq!(ports.rested(peer), None);
     }
 }
