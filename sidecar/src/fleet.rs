@@ -81,10 +81,12 @@ impl Fleet {
         let stays = |id: &ProbeId, running: &Running| {
             plan.probes.iter().any(|planned| planned.id == *id && planned.probe == running.probe)
         };
+        let stats = &self.stats;
         self.running.retain(|id, running| {
             let stays = stays(id, running);
             if !stays {
                 running.task.abort();
+                stats.forget(id);
             }
             stays
         });
@@ -207,6 +209,7 @@ impl Fleet {
     ) -> Report {
         let (state, reason) = (ProbeState::Unknown, INVALID.to_owned());
         let verdict = Verdict { state, reason, message: message.to_owned(), run: 0 };
+        self.stats.settled(&planned.id, state);
         let wall = self.clock.wall();
         let (id, from) = (planned.id.clone(), told.map(|(state, _)| state));
         Report { id, handler, verdict, from, since: wall, probed: wall, latency: Duration::ZERO, at: self.clock.now() }

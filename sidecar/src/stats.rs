@@ -1,7 +1,11 @@
-//! Counters, for `/metrics` and nothing else.
+//! Counters and states, for `/metrics` and nothing else.
 
 use crate::outcome::Outcome;
+use crate::threshold::ProbeState;
+use probelet_protocol::plan::ProbeId;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Totals since the start. All relaxed: they are told, never decided on.
@@ -31,6 +35,8 @@ pub struct Stats {
     pub marks: AtomicU64,
     /// 1 while marks are overwritten again and again.
     pub war: AtomicU64,
+    /// What each probe has settled on, as far as it has.
+    states: Mutex<BTreeMap<ProbeId, ProbeState>>,
 }
 
 impl Stats {
@@ -43,6 +49,21 @@ impl Stats {
         };
         add(&self.runs[index], 1);
         add(&self.run_nanos, nanos(latency));
+    }
+
+    /// A probe has settled on a state.
+    pub fn settled(&self, id: &ProbeId, state: ProbeState) {
+        self.states().insert(id.clone(), state);
+    }
+
+    /// A probe is no more.
+    pub fn forget(&self, id: &ProbeId) {
+        self.states().remove(id);
+    }
+
+    /// What each probe has settled on.
+    pub fn states(&self) -> MutexGuard<'_, BTreeMap<ProbeId, ProbeState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A verdict was written, this long after it was reached.

@@ -167,6 +167,7 @@ impl<R: Runs> Worker<R> {
         let from = self.told.map(|(state, _)| state);
         let since = self.told.filter(|(state, _)| *state == verdict.state).map_or(wall, |(_, since)| since);
         self.told = Some((verdict.state, since));
+        self.stats.settled(&self.id, verdict.state);
         let report = Report {
             id: self.id.clone(),
             handler: self.handler,

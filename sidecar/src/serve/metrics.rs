@@ -2,6 +2,7 @@
 
 use crate::sidecar::VERSION;
 use crate::stats::Stats;
+use crate::threshold::ProbeState;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -31,9 +32,29 @@ pub(super) fn text(stats: &Stats) -> String {
     ] {
         family(&mut text, name, kind, help, &[("", read(value))]);
     }
+    states(&mut text, stats);
     let version = format!("{{version=\"{VERSION}\"}}");
     family(&mut text, "probelet_build_info", "gauge", "This build.", &[(&version, 1)]);
     text
+}
+
+/// One series per probe and state, as kube-state-metrics writes phases: 1 for the one that it is in.
+fn states(text: &mut String, stats: &Stats) {
+    let mut rows = Vec::new();
+    for (id, now) in stats.states().iter() {
+        let [container, probe] = [&id.container, &id.name].map(|name| escaped(name));
+        for state in [ProbeState::Succeeded, ProbeState::Failed, ProbeState::Unknown] {
+            let labels = format!("{{container=\"{container}\",probe=\"{probe}\",state=\"{}\"}}", state.word());
+            rows.push((labels, u64::from(state == *now)));
+        }
+    }
+    let rows: Vec<(&str, u64)> = rows.iter().map(|(labels, value)| (labels.as_str(), *value)).collect();
+    family(text, "probelet_probe_state", "gauge", "What each probe has settled on.", &rows);
+}
+
+/// A label's value; names come from a plan that anybody may have written.
+fn escaped(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str, values: &[(&str, u64)]) {

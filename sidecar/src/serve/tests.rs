@@ -1,5 +1,7 @@
 use super::*;
 use crate::outcome::Outcome;
+use crate::threshold::ProbeState;
+use probelet_protocol::plan::ProbeId;
 
 async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.expect("connect");
@@ -13,6 +15,11 @@ async fn ask(address: SocketAddr, request: &str) -> String {
 async fn metrics_health_and_probe_now_are_served() {
     let stats = Arc::new(Stats::default());
     stats.ran(&Ok(&Outcome::Success(String::new())), Duration::from_millis(250));
+    let id = |name: &str| ProbeId { container: "game".into(), name: name.into() };
+    stats.settled(&id("up"), ProbeState::Failed);
+    stats.settled(&id("odd\"\n"), ProbeState::Unknown);
+    stats.settled(&id("gone"), ProbeState::Succeeded);
+    stats.forget(&id("gone"));
     let (knocks, mut knocked) = broadcast::channel(4);
     let server = Server::bind(0, stats, knocks).await.expect("bind");
     let address = server.address().expect("address");
@@ -22,9 +29,13 @@ async fn metrics_health_and_probe_now_are_served() {
         "probelet_probe_total{result=\"success\"} 1",
         "probelet_probe_duration_seconds_sum 0.25",
         "probelet_heals_total 0",
+        "probelet_probe_state{container=\"game\",probe=\"up\",state=\"Succeeded\"} 0",
+        "probelet_probe_state{container=\"game\",probe=\"up\",state=\"Failed\"} 1",
+        "probelet_probe_state{container=\"game\",probe=\"odd\\\"\\n\",state=\"Unknown\"} 1",
     ] {
-        assert!(metrics.contains(line), "{line} in {metrics}");
+        assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
     }
+    assert!(!metrics.contains("gone"), "{metrics}");
     assert!(ask(address, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 200"));
     assert!(ask(address, "POST /probe?name=health HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 202"));
     assert_eq!(knocked.try_recv().expect("knock"), Knock::Probes(BTreeSet::from(["health".to_owned()])));
