@@ -34,6 +34,10 @@ pub struct Flags {
     /// read or written.
     #[arg(long, env = "PROBELET_CERT_DIR", default_value = "")]
     pub cert_dir: String,
+    /// PEM of who signed what is in --cert-dir; kept in the registrations. Empty: that folder's ca.crt, and where it has none
+    /// the registrations are somebody else's.
+    #[arg(long, env = "PROBELET_CA_BUNDLE", default_value = "", hide_default_value = true)]
+    pub ca_bundle: String,
     /// How long a serving certificate is valid, at least 30s.
     #[arg(long, env = "PROBELET_CERTIFICATE_VALIDITY", default_value = "90days")]
     pub certificate_validity: String,

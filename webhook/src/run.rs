@@ -160,6 +160,7 @@ impl Parts {
         let settings = &self.settings;
         if let Some(path) = &settings.cert_dir {
             let directory = Directory::new(path.clone(), served, bundle_out, expiry_out);
+            let directory = directory.signed_by(settings.ca_bundle.clone());
             tokio::spawn(directory.run(directory::TICK));
         } else {
             let place = Place {

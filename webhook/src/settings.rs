@@ -1,6 +1,6 @@
 //! The process's settings: flags made into values, all that is wrong told at once.
 
-use crate::certificate::Validity;
+use crate::certificate::{Validity, parse_certificates};
 use crate::flag::Flags;
 use std::fmt;
 use std::net::SocketAddr;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub tls_secret: String,
     /// The folder with somebody else's.
     pub cert_dir: Option<PathBuf>,
+    /// Who signed those, in PEM.
+    pub ca_bundle: Option<String>,
     /// Of certificates of our making.
     pub validity: Validity,
     /// CAs of callers.
@@ -121,6 +123,7 @@ impl Settings {
             webhook_configuration: reader.name("webhook-configuration", &flags.webhook_configuration),
             tls_secret: reader.name("tls-secret", &flags.tls_secret),
             cert_dir: path(&flags.cert_dir),
+            ca_bundle: reader.bundle("ca-bundle", &flags.ca_bundle),
             validity: Validity {
                 serving: reader.validity("certificate-validity", &flags.certificate_validity),
                 authority: reader.validity("ca-validity", &flags.ca_validity),
@@ -186,6 +189,16 @@ impl Reader {
             self.refuse(flag, text, "the name of an object: lower case letters, digits, - and .");
         }
         text.to_owned()
+    }
+
+    fn bundle(&mut self, flag: &str, text: &str) -> Option<String> {
+        if text.trim().is_empty() {
+            return None;
+        }
+        if let Err(error) = parse_certificates("the text", text.as_bytes()) {
+            self.problems.push(format!("--{flag}: {error}; it must be certificates in PEM"));
+        }
+        Some(text.to_owned())
     }
 
     fn duration(&mut self, flag: &str, text: &str, least: Duration, most: Duration) -> Duration {
@@ -264,12 +277,21 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_told_at_once() {
-        let error = settings(&["--workers=0", "--drain=soon", "--log-level=loud", "--listen=8443", "--namespace=A_B"]);
+        let error = settings(&[
+            "--workers=0",
+            "--drain=soon",
+            "--ca-bundle=x",
+            "--log-level=loud",
+            "--listen=8443",
+            "--namespace=A_B",
+        ]);
         let problems = error.expect_err("refused").problems;
-        for flag in ["--workers: \"0\" must be", "--drain", "--log-level", "--listen", "--namespace"] {
+        for flag in
+            ["--workers: \"0\" must be", "--drain", "--ca-bundle: the text", "--log-level", "--listen", "--namespace"]
+        {
             assert!(problems.iter().any(|problem| problem.starts_with(flag)), "{flag} in {problems:?}");
         }
-        assert_eq!(problems.len(), 5, "{problems:?}");
+        assert_eq!(problems.len(), 6, "{problems:?}");
     }
 
     #[test]

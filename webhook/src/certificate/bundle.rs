@@ -33,7 +33,7 @@ pub enum Installed {
     Missing(String),
     /// All of them carry this bundle.
     Bundle(String),
-    /// cert-manager's injector has filled all of them.
+    /// They are filled by somebody else: cert-manager's injector, or whoever wrote them.
     Elsewhere,
 }
 
@@ -63,7 +63,7 @@ struct Pace {
 // === impl Installer ===
 
 impl Installer {
-    /// `bundle` is what should be there; `installed` is told what is.
+    /// `bundle` is what should be there, empty where that is somebody else's matter; `installed` is told what is.
     pub fn new(
         client: Client,
         name: String,
@@ -123,7 +123,7 @@ async fn install<K: Registration>(
     pace: &mut Pace,
 ) -> Result<Option<bool>, CallError> {
     let Some(found) = within(api.get_opt(name)).await? else { return Ok(None) };
-    if found.annotations().keys().any(|key| INJECTOR_ANNOTATIONS.contains(&key.as_str())) {
+    if bundle.is_empty() || found.annotations().keys().any(|key| INJECTOR_ANNOTATIONS.contains(&key.as_str())) {
         return Ok(Some(false));
     }
     let Some(patch) = patch(&found.webhooks(), bundle) else { return Ok(Some(true)) };

@@ -28,6 +28,7 @@ pub struct Directory {
     served: Served,
     bundle: watch::Sender<Option<String>>,
     expiry: watch::Sender<Option<SystemTime>>,
+    given: Option<String>,
     last: Option<Files>,
     complaint: Option<String>,
 }
@@ -58,7 +59,12 @@ impl Directory {
         bundle: watch::Sender<Option<String>>,
         expiry: watch::Sender<Option<SystemTime>>,
     ) -> Self {
-        Self { path, served, bundle, expiry, last: None, complaint: None }
+        Self { path, served, bundle, expiry, given: None, last: None, complaint: None }
+    }
+
+    /// With the bundle for the registrations given from outside, whatever the folder has.
+    pub fn signed_by(self, given: Option<String>) -> Self {
+        Self { given, ..self }
     }
 
     /// Reads again and again until the process ends. A bad or half-written pair leaves the one before in use.
@@ -97,9 +103,8 @@ impl Directory {
         let until = humantime::format_rfc3339_seconds(not_after);
         info!(directory = %self.path.display(), %until, "serving certificate in use");
         self.expiry.send_replace(Some(not_after));
-        if let Some(bundle) = &files.bundle {
-            self.bundle.send_replace(Some(String::from_utf8_lossy(bundle).into_owned()));
-        }
+        let found = files.bundle.as_deref().map(|bundle| String::from_utf8_lossy(bundle).into_owned());
+        self.bundle.send_replace(Some(self.given.clone().or(found).unwrap_or_default()));
         self.last = Some(files);
         Ok(())
     }

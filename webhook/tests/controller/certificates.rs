@@ -125,6 +125,28 @@ async fn a_given_certificate_is_exchanged_by_rename_and_no_pod_is_refused() {
 }
 
 #[tokio::test]
+async fn a_given_secret_without_authority_makes_a_replica_ready_and_the_given_bundle_is_kept() {
+    let lab = Lab::turn().await;
+    let (names, validity) = (["127.0.0.1".to_owned()], Validity { serving: HOUR, authority: HOUR });
+    let material = certificate::create(SystemTime::now(), &names, validity).expect("certificates");
+    let mut mount = Mount::new("bare");
+    mount.swap(&material.serving_chain, &material.serving_key, "");
+    let folder = format!("--cert-dir={}", mount.path.display());
+    let alone = Replica::ready(&lab, &[&folder]).await;
+    assert!(bundles(&lab).await.iter().all(|bundle| *bundle != material.bundle), "nobody told it the bundle");
+    drop(alone);
+    let namespace = lab.opted_in("bare").await;
+    create(&crate::markers::api(&lab, &namespace), crate::markers::marker("up", "example.io/up")).await;
+    let _replica = Replica::ready(&lab, &[&folder, &format!("--ca-bundle={}", material.bundle)]).await;
+    crate::markers::injected(&lab, &namespace, "p").await;
+    let patch = Patch::Json::<()>(
+        serde_json::from_value(json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}])).expect("patch"),
+    );
+    configurations(&lab).patch("probelet-webhook", &PatchParams::default(), &patch).await.expect("emptied");
+    within(Duration::from_secs(5), "filled again", async || (bundles(&lab).await.len() == 2).then_some(())).await;
+}
+
+#[tokio::test]
 async fn no_pod_is_refused_or_missed_while_authority_and_certificate_rotate() {
     let lab = Lab::turn().await;
     let namespace = lab.opted_in("rotation").await;

@@ -40,5 +40,10 @@ fn a_folder_without_ca_serves_and_leaves_the_registrations_alone() {
     let (bundle_out, bundle) = watch::channel(None);
     let (expiry_out, _expiry) = watch::channel(None);
     Directory::new(mount.path.clone(), Served::default(), bundle_out, expiry_out).look().expect("served");
-    assert_eq!(*bundle.borrow(), None);
+    assert_eq!(bundle.borrow().as_deref(), Some(""), "they are somebody else's");
+    let (bundle_out, bundle) = watch::channel(None);
+    let (expiry_out, _expiry) = watch::channel(None);
+    let directory = Directory::new(mount.path.clone(), Served::default(), bundle_out, expiry_out);
+    directory.signed_by(Some("given".to_owned())).look().expect("served");
+    assert_eq!(bundle.borrow().as_deref(), Some("given"));
 }
