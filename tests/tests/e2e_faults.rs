@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
+#[path = "faults/lab.rs"]
+mod lab;
 #[path = "faults/webhook.rs"]
 mod webhook;
 
