@@ -9,7 +9,11 @@ const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_m
 /// ... and once more after the 5 s at which virtual-kubelet polls a provider that does not
 /// (virtual-kubelet/virtual-kubelet:node/sync.go).
 const LATER: (Duration, Duration) = (Duration::from_millis(5500), Duration::from_millis(6500));
-/// Once an overwrite was found, after each transition: from one look to the next, ...
+/// Once an overwrite was found, after each transition: at first, because a Pod that was left alone for one poll is overwritten
+/// as soon as virtual-kubelet hears of a foreign write (virtual-kubelet/virtual-kubelet:node/podcontroller.go
+/// `lastPodStatusUpdateSkipped`), ...
+const AT_FIRST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(350));
+/// ... then from one look to the next, ...
 const CLOSE: (Duration, Duration) = (Duration::from_millis(600), Duration::from_millis(800));
 /// ... for this long, or until the overwrite is found.
 pub const CLOSE_SPAN: Duration = Duration::from_millis(5800);
@@ -89,7 +93,8 @@ impl Looks {
         }
         self.wary -= 1;
         self.soon.clear();
-        let mut at = now;
+        let mut at = now + self.random.between(AT_FIRST.0, AT_FIRST.1);
+        self.soon.push(at);
         while at < now + CLOSE_SPAN {
             at += self.random.between(CLOSE.0, CLOSE.1);
             self.soon.push(at);
@@ -201,14 +206,15 @@ mod tests {
             looks.found();
             looks.marked(true, Duration::from_secs(begin));
             let seconds: Vec<_> = seconds(&mut looks, begin + 60).iter().map(|at| at - begin as f64).collect();
-            let gaps = seconds.iter().zip([0.0].iter().chain(&seconds)).map(|(at, before)| at - before);
-            assert!(gaps.into_iter().all(|gap| (0.599..=0.801).contains(&gap)), "{seconds:?}");
+            assert!((0.199..=0.351).contains(&seconds[0]), "{seconds:?}");
+            let mut gaps = seconds.windows(2).map(|pair| pair[1] - pair[0]);
+            assert!(gaps.all(|gap| (0.599..=0.801).contains(&gap)), "{seconds:?}");
             let last = *seconds.last().expect("looks");
-            assert!((5.8..=6.6).contains(&last) && (8..=11).contains(&seconds.len()), "{seconds:?}");
+            assert!((5.8..=6.6).contains(&last) && (8..=12).contains(&seconds.len()), "{seconds:?}");
         }
         // It is found by the second look: no further ones, and the heal is looked after as any write.
         looks.marked(true, Duration::ZERO);
-        looks.observed(Duration::from_millis(900));
+        looks.observed(Duration::from_millis(400));
         looks.found();
         assert!(looks.due().is_none_or(|at| at > Duration::from_secs(60)), "{looks:?}");
         looks.wrote(Duration::from_secs(1));
