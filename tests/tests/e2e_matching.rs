@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 #[path = "matching/kinds.rs"]
 mod kinds;
+#[path = "matching/static_pod.rs"]
+mod static_pod;
 
 /// What becomes of a Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,9 @@ pub const ORDINARY: &str = "node-1";
 /// The virtual nodes: name, way of reporting status, port.
 pub const VIRTUAL: [(&str, &str, u16); 2] = [("virtual-push", "push", 10260), ("virtual-poll", "poll", 10261)];
 
+/// Pods in this folder of the lab's are run by the ordinary node's kubelet, whatever the API server says.
+pub const STATIC_PODS: &str = "static-pods";
+
 /// The image of the program that holds a Pod's namespaces.
 pub const PAUSE_IMAGE: &str = "localhost/probelet-pause:lab";
 
@@ -95,6 +98,8 @@ pub fn kubelet(layout: &Layout, network: Network, pki: &Certificates, group: &Co
         "imageGCHighThresholdPercent": 100,
         "resolvConf": layout.text("resolv.conf"),
         "podLogsDir": "/var/log/pods",
+        "staticPodPath": layout.text(STATIC_PODS),
+        "fileCheckFrequency": "1s",
         "volumePluginDir": layout.text("kubelet/plugins"),
         "maxPods": 250,
         "kubeAPIQPS": 200,

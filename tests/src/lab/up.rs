@@ -20,7 +20,7 @@ pub(crate) fn run(lab: &Lab) -> Result<()> {
     let begin = Instant::now();
     package::ensure()?;
     build()?;
-    for dir in ["log", "process", "tmp", "images", "done"] {
+    for dir in ["log", "process", "tmp", "images", "done", node::STATIC_PODS] {
         let path = lab.layout.path(dir);
         std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     }
