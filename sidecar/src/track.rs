@@ -128,6 +128,13 @@ impl Track {
         }
     }
 
+    /// The container runs after all: what was seen of it is older than that. In patch mode nothing may be seen for long.
+    pub fn lives(&mut self) {
+        if self.life == Some(Life::Stopped) {
+            self.life = Some(Life::Running(None));
+        }
+    }
+
     /// A run began at `started` and ended at `now`. The verdict, where there is something new to tell.
     pub fn ran<E: Reason>(&mut self, result: &Result<Outcome, E>, started: Duration, now: Duration) -> Option<Verdict> {
         self.schedule.ran(started);

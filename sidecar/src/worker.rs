@@ -21,6 +21,10 @@ pub trait Runs: Send + 'static {
     type Error: Reason + Send;
     /// One run.
     fn run(&self, timeout: Duration) -> impl Future<Output = Result<Outcome, Self::Error>> + Send;
+    /// Whether such a result shows that the container runs, whatever was last seen of it.
+    fn shows_life(&self, result: &Result<Outcome, Self::Error>) -> bool {
+        matches!(result, Ok(Outcome::Success(_)))
+    }
 }
 
 /// What a probe has to tell.
@@ -87,6 +91,15 @@ impl Runs for Handler {
     fn run(&self, timeout: Duration) -> impl Future<Output = Result<Outcome, ProbeError>> + Send {
         Self::run(self, timeout)
     }
+
+    fn shows_life(&self, result: &Result<Outcome, ProbeError>) -> bool {
+        match result {
+            Ok(Outcome::Success(_)) => true,
+            // Whatever a command came to, something in the container answered for it.
+            Ok(Outcome::Failure(_)) | Err(ProbeError::CannotStart(_)) => matches!(self, Self::Exec(_)),
+            Err(ProbeError::AgentMissing(_) | ProbeError::AgentSilent(_)) => false,
+        }
+    }
 }
 
 impl Reason for ProbeError {
@@ -150,6 +163,9 @@ impl<R: Runs> Worker<R> {
             },
             "ran"
         );
+        if self.runs.shows_life(&result) {
+            self.track.lives();
+        }
         let verdict = self.track.ran(&result, started, now);
         self.tell(verdict).await
     }

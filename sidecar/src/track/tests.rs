@@ -103,6 +103,26 @@ fn a_container_that_does_not_run_is_failed_unless_its_probe_still_succeeds() {
     assert_eq!(ended.next(), Next::Hold);
 }
 
+/// An observation is as old as the last write: a probe that has shown the container to run is no longer bound by it.
+#[test]
+fn a_container_that_has_shown_life_is_not_called_stopped() {
+    let mut track = track(0, 1, false);
+    track.see(&neighbour("a", Life::Stopped, false), secs(0));
+    assert_eq!(run(&mut track, 'e', 0), Some((ProbeState::Failed, "Container(c) is Non-running".into())));
+    track.lives();
+    assert_eq!(run(&mut track, 'f', 10), Some((ProbeState::Failed, "no".into())));
+    assert_eq!(run(&mut track, 'e', 20), None);
+    assert_eq!(run(&mut track, 'e', 30), Some((ProbeState::Unknown, "no agent".into())));
+    // It is seen again, stopped.
+    track.see(&neighbour("a", Life::Stopped, false), secs(31));
+    assert_eq!(track.next(), Next::RunAt(secs(31)));
+    assert_eq!(run(&mut track, 'f', 31), Some((ProbeState::Failed, "Container(c) is Non-running".into())));
+    let mut ended = self::track(0, 1, false);
+    ended.see(&neighbour("a", Life::Ended, false), secs(0));
+    ended.lives();
+    assert_eq!(ended.next(), Next::Hold);
+}
+
 #[test]
 fn a_restarted_container_starts_all_counting_again() {
     let mut track = track(0, 3, false);
