@@ -18,10 +18,11 @@ test: ## every test; the end-to-end ones on the same kind of cluster
 	@tests/run
 
 bench: deploy ## speed and memory, each figure beside the thing it is compared with
-	@cargo build --quiet --locked --release --package probelet-tests --bin bench --bin bench-heal
+	@cargo build --quiet --locked --release --package probelet-tests --bin bench --bin bench-heal --bin bench-webhook
 	@target/release/bench
 	@target/release/bench-heal
-	@cargo bench --quiet --locked --package probelet-webhook --bench review
+	@target/release/bench-webhook
+	@cargo bench --quiet --locked --package probelet-webhook --bench review --bench review-system
 
 lab: ## bring up a real Kubernetes cluster on this machine; prints its kubeconfig's path last
 	@$(LAB) up

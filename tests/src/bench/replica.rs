@@ -1,11 +1,13 @@
 //! Servers under measurement as processes on one core: the webhook's binary, and the bare one.
 
 use super::process;
+use super::town::{MARKER, NAMESPACE, pod};
 use crate::plane::{Plane, WEBHOOK, free_port};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Name of both registrations in the manifest.
 pub const CONFIGURATION: &str = "probelet-webhook";
+
+/// A series that is there once a review has been answered.
+const REQUESTS: &str = "probelet_admission_requests_total{";
 
 /// A running server; killed when dropped.
 pub struct Replica {
@@ -100,6 +105,20 @@ impl Replica {
             "clientConfig": {"url": format!("https://127.0.0.1:{}/mutate-pods", self.port), "service": null}});
         let api = Api::<MutatingWebhookConfiguration>::all(client.clone());
         api.patch(CONFIGURATION, &PatchParams::default(), &Patch::Strategic(json!({"webhooks": [hook]}))).await?;
+        self.called(client).await
+    }
+
+    /// Waits until the API server has taken notice of the registration.
+    async fn called(&self, client: &kube::Client) -> Result<()> {
+        let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
+        let pod = serde_json::from_value(pod("called", MARKER))?;
+        let requests = || self.get("/metrics").lines().filter(|line| line.starts_with(REQUESTS)).count();
+        let begin = Instant::now();
+        while requests() == 0 {
+            ensure!(begin.elapsed() < PATIENCE, "the API server does not call the webhook");
+            // Refused as long as the one before is called.
+            let _ = pods.create(&PostParams { dry_run: true, ..PostParams::default() }, &pod).await;
+        }
         Ok(())
     }
 }

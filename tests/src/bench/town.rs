@@ -113,7 +113,7 @@ pub fn pod(name: &str, app: &str) -> Value {
     }
     json!({
         "metadata": {"name": name, "labels": {"app": app, "game.example/fleet": "north"}},
-        "spec": {"nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"key": "virtual-kubelet.io/provider", "operator": "Exists"}],
+        "spec": {"serviceAccountName": "default", "nodeSelector": {"type": "virtual-kubelet"}, "tolerations": [{"key": "virtual-kubelet.io/provider", "operator": "Exists"}],
             "containers": [container("game"), second]},
     })
 }
