@@ -4,6 +4,8 @@
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use k8s_openapi::api::core::v1::{Container, Pod, PodCondition};
+use kube::api::LogParams;
+use probelet_protocol::name;
 use probelet_tests::image::TEST_APP;
 use probelet_tests::pod::{Builder, CONTAINER, app, has_condition};
 use probelet_tests::space::{self, Labels, Space};
@@ -12,6 +14,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const START: Duration = Duration::from_secs(90);
+/// A header's value, which is nobody's to read.
+const SECRET: &str = "planted-secret";
 const FOLLOW: Duration = Duration::from_secs(20);
 
 /// A probe with a condition and a label of its name.
@@ -96,7 +100,8 @@ async fn grpc_health_is_told_by_service_and_by_what_is_missing() -> Result<()> {
 async fn https_and_tcp_are_probed_by_the_names_of_ports() -> Result<()> {
     space::with("ports", Labels::opted_in(), |space| async move {
         let get = |name: &str, port: &str, scheme: &str| {
-            probe(name, json!({"httpGet": {"port": port, "scheme": scheme, "path": "/health"}}))
+            let secret = json!([{"name": "Authorization", "value": SECRET}]);
+            probe(name, json!({"httpGet": {"port": port, "scheme": scheme, "path": "/health", "httpHeaders": secret}}))
         };
         let probes = [
             get("http", "http", "HTTP"),
@@ -108,6 +113,7 @@ async fn https_and_tcp_are_probed_by_the_names_of_ports() -> Result<()> {
         marker::create(&space, "ports", "web", &probes).await?;
         let pod = web(&space)?
             .on("virtual-poll")
+            .annotated("probelet.io/log-level", "trace")
             .running(&["serve", "--http", "8080", "--https", "8443", "--tcp", "9090"])
             .and_container(another(&space, "bare", &["--http", "8081"])?)
             .with(|spec| {
@@ -129,7 +135,35 @@ async fn https_and_tcp_are_probed_by_the_names_of_ports() -> Result<()> {
             ("https", "False", "statuscode: 503"),
             ("tcp", "False", "connection refused"),
         ];
-        expect(&space, "to be down", &[&down[..], &steady].concat()).await
+        expect(&space, "to be down", &[&down[..], &steady].concat()).await?;
+        let sidecar = LogParams { container: Some(name::SIDECAR_CONTAINER.into()), ..LogParams::default() };
+        let log = space.api::<Pod>().logs("web", &sidecar).await?;
+        ensure!(log.contains("ran") && !log.contains(SECRET), "a header's value is in the log, or no run is:\n{log}");
+        Ok(())
+    })
+    .await
+}
+
+/// An application that asks is probed at once, however long the period is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_asks_is_marked_at_once() -> Result<()> {
+    const SOON: Duration = Duration::from_secs(5);
+    space::with("look", Labels::opted_in(), |space| async move {
+        let mut check = probe("slow", json!({"exec": {"command": ["/test-app", "check"]}}));
+        check["probe"]["periodSeconds"] = json!(600);
+        marker::create(&space, "look", "web", &[check]).await?;
+        space.create_object(&web(&space)?.on("virtual-push").build()).await?;
+        expect(&space, "to have its first result", &[("slow", "True", "")]).await?;
+        let pods = space.api::<Pod>();
+        for (order, status) in [("fail", "False"), ("heal", "True")] {
+            exec::switch(&pods, "web", CONTAINER, order).await?;
+            let look = format!("{}{}", name::AGENT_DIR, name::AGENT_BINARY);
+            let asked = exec::run(&pods, "web", CONTAINER, &[&look, "look", "slow"]).await?;
+            ensure!(asked.code == 0, "{asked:?}");
+            let is_so = |pod: &Pod| has_condition(pod, &condition("slow"), status);
+            space.wait_for_pod("web", "to be marked because it asked", SOON, is_so).await?;
+        }
+        Ok(())
     })
     .await
 }

@@ -4,9 +4,13 @@ use super::{FOLLOW, mark, start};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
+use probelet_protocol::environment;
 use probelet_tests::audit::AuditLog;
+use probelet_tests::bench::local::{LABEL, Pair};
+use probelet_tests::pod::has_label;
 use probelet_tests::space::{self, Labels};
 use probelet_tests::wait;
+use rustix::process::{Pid, Signal, kill_process};
 use std::time::{Duration, Instant};
 
 /// As a plain container the sidecar ends with SIGTERM, so it never sees its neighbours go.
@@ -47,4 +51,33 @@ async fn a_deleted_pod_is_not_written_to_under_kubelet() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_pod_is_not_written_to_on_a_virtual_node() -> Result<()> {
     a_deleted_pod_is_not_written_to_on("virtual-push").await
+}
+
+/// SIGTERM: over within a second, with exit code 0, as a plain container and as a native sidecar.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sigterm_ends_the_program_within_a_second() -> Result<()> {
+    space::with("sigterm", Labels::opted_in(), |space| async move {
+        let Some(lab) = space.cluster().lab() else {
+            println!("skipped: only the lab has the image's program at hand");
+            return Ok(());
+        };
+        let binary = lab.layout().path("stage/sidecar/build/out/probelet");
+        let config = space.cluster().config().await?;
+        for is_native in ["false", "true"] {
+            let name = format!("native-{is_native}");
+            let environment = [(environment::NATIVE_SIDECAR, is_native)];
+            let client = space.cluster().client();
+            let mut pair = Pair::start(&client, &config, (space.name(), &name), &binary, &environment).await?;
+            let is_marked = |pod: &Pod| has_label(pod, LABEL, "true");
+            space.wait_for_pod(&name, "to be marked", FOLLOW, is_marked).await?;
+            let pid = Pid::from_raw(i32::try_from(pair.sidecar.child.id())?).context("process id")?;
+            let begin = Instant::now();
+            kill_process(pid, Signal::TERM)?;
+            let status = tokio::task::spawn_blocking(move || pair.sidecar.child.wait()).await??;
+            ensure!(status.code() == Some(0), "{status}");
+            ensure!(begin.elapsed() < Duration::from_secs(1), "{:?} after SIGTERM", begin.elapsed());
+        }
+        Ok(())
+    })
+    .await
 }
