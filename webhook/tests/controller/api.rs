@@ -53,7 +53,7 @@ static TURNS: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
 
 pub(crate) struct Server {
     folder: PathBuf,
-    port: u16,
+    pub(crate) port: u16,
     etcd: u16,
     _keeper: Child,
 }
@@ -97,14 +97,19 @@ impl Server {
 
     /// The kubeconfig of one of the two users.
     pub(crate) fn kubeconfig(&self, token: &str) -> PathBuf {
-        let path = self.folder.join(format!("{token}.kubeconfig"));
+        self.kubeconfig_by(token, self.port)
+    }
+
+    /// The same by another port, where somebody passes everything on.
+    pub(crate) fn kubeconfig_by(&self, token: &str, port: u16) -> PathBuf {
+        let path = self.folder.join(format!("{token}-{port}.kubeconfig"));
         if path.exists() {
             // A process that is just starting may be reading it.
             return path;
         }
         let text = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{}", self.port),
+            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{port}"),
                 "certificate-authority": self.folder.join("certs/apiserver.crt")}}],
             "users": [{"name": "test", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],

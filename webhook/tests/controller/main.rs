@@ -5,8 +5,10 @@ mod calls;
 mod certificates;
 mod leader;
 mod markers;
+mod matching;
 #[path = "../edge/mount.rs"]
 mod mount;
+mod proxy;
 mod replica;
 mod restart;
 mod settings;

@@ -2,6 +2,7 @@
 
 use crate::api::{Lab, create, eventually, pod, within};
 use crate::markers::{api, injected, marker};
+use crate::proxy::Proxy;
 use crate::replica::Replica;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -41,4 +42,29 @@ async fn after_a_restart_and_a_compaction_it_knows_what_a_list_says() {
     println!("admission knew after {admission:?}, the running Pod followed after {:?}", resumed.elapsed());
     assert!(resumed.elapsed() < Duration::from_secs(10), "{:?}", resumed.elapsed());
     assert!(replica.metric("probelet_watch_errors_total").is_some_and(|errors| errors > 0.0), "no watch broke off");
+}
+
+#[tokio::test]
+#[ignore = "a minute and more: `cargo test -p probelet-webhook --test controller -- --ignored --nocapture`"]
+async fn watches_that_fell_silent_are_opened_anew() {
+    let lab = Lab::turn().await;
+    let proxy = Proxy::start(lab.server.port);
+    let replica = Replica::start_by(&lab, proxy.port, &[]);
+    replica.register(&lab).await;
+    replica.wait_until_ready().await;
+    let namespace = lab.opted_in("silent").await;
+    let markers = api(&lab, &namespace);
+    create(&markers, marker("up", "example.io/up")).await;
+    injected(&lab, &namespace, "p").await;
+    proxy.silence();
+    markers.delete("up", &DeleteParams::default()).await.expect("deleted");
+    create(&markers, marker("idle", "example.io/idle")).await;
+    let silenced = Instant::now();
+    let list = "kruise.io/podprobemarker-list";
+    within(Duration::from_secs(100), "the running Pod follows", async || {
+        let found = lab.pods(&namespace).get("p").await.ok()?;
+        (found.annotations().get(list).is_some_and(|names| names == "idle")).then_some(())
+    })
+    .await;
+    println!("{:?} after its connections had fallen silent the running Pod followed", silenced.elapsed());
 }
