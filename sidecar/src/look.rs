@@ -9,14 +9,19 @@ const SOON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_m
 /// ... and once more after the 5 s at which virtual-kubelet polls a provider that does not
 /// (virtual-kubelet/virtual-kubelet:node/sync.go).
 const LATER: (Duration, Duration) = (Duration::from_millis(5500), Duration::from_millis(6500));
+/// A Pod's first write has a third one: where many Pods are polled, or the machine is slow, a round takes longer than 5 s,
+/// and a provider may push only once its readiness probe has passed.
+const FIRST: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(30));
 /// Once an overwrite was found, after each transition: at first, because a Pod that was left alone for one poll is overwritten
 /// as soon as virtual-kubelet hears of a foreign write (virtual-kubelet/virtual-kubelet:node/podcontroller.go
 /// `lastPodStatusUpdateSkipped`), ...
 const AT_FIRST: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(350));
 /// ... then from one look to the next, ...
 const CLOSE: (Duration, Duration) = (Duration::from_millis(600), Duration::from_millis(800));
-/// ... for this long, or until the overwrite is found.
+/// ... for this long, or until the overwrite is found, ...
 pub const CLOSE_SPAN: Duration = Duration::from_millis(5800);
+/// ... and one last time, for a poll that takes longer.
+const AT_LAST: (Duration, Duration) = (Duration::from_secs(12), Duration::from_secs(15));
 /// After so many transitions in a row that nobody overwrote, looks are as rare again as before.
 const PATIENCE: u32 = 8;
 /// First and longest wait while something is awaited that only the Pod's status tells.
@@ -53,12 +58,14 @@ pub struct Looks {
     chased: Option<Duration>,
     /// Transitions that are still looked at closely, because marks of this Pod were overwritten before.
     wary: u32,
+    /// Something was written.
+    has_written: bool,
 }
 
 impl Looks {
     /// None planned: nothing was written yet.
     pub fn new(settings: LookSettings, random: Random) -> Self {
-        Self { settings, random, soon: Vec::new(), rare: None, chase: None, chased: None, wary: 0 }
+        Self { settings, random, soon: Vec::new(), rare: None, chase: None, chased: None, wary: 0, has_written: false }
     }
 
     /// A watch began to tell of every change, or ended.
@@ -81,6 +88,10 @@ impl Looks {
         if !self.settings.has_watch && !self.settings.has_shield {
             let random = &mut self.random;
             self.soon = [LATER, SOON].map(|(shortest, longest)| now + random.between(shortest, longest)).to_vec();
+            if !self.has_written {
+                self.soon.push(now + random.between(FIRST.0, FIRST.1));
+            }
+            self.has_written = true;
         }
     }
 
@@ -99,6 +110,7 @@ impl Looks {
             at += self.random.between(CLOSE.0, CLOSE.1);
             self.soon.push(at);
         }
+        self.soon.push(now + self.random.between(AT_LAST.0, AT_LAST.1));
     }
 
     /// The overwrite that looks were waiting for was found.
@@ -187,15 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn two_looks_follow_a_write_and_then_one_in_ten_minutes() {
+    fn two_looks_follow_a_write_three_the_first_and_then_one_in_ten_minutes() {
         let mut looks = looks(false, false);
         assert_eq!(looks.due(), None);
-        looks.wrote(Duration::ZERO);
-        let seconds = seconds(&mut looks, 3600);
-        assert!((0.5..=0.9).contains(&seconds[0]), "{seconds:?}");
-        assert!((5.5..=6.5).contains(&seconds[1]), "{seconds:?}");
-        assert!((606.0..=667.0).contains(&seconds[2]), "{seconds:?}");
-        assert!((7..=8).contains(&seconds.len()), "{seconds:?}");
+        for first in [1, 0] {
+            looks.wrote(Duration::ZERO);
+            let mut seconds = seconds(&mut looks, 3600);
+            assert!((0.5..=0.9).contains(&seconds[0]), "{seconds:?}");
+            assert!((5.5..=6.5).contains(&seconds[1]), "{seconds:?}");
+            assert!(first == 0 || (20.0..=30.0).contains(&seconds.remove(2)), "{seconds:?}");
+            assert!((606.0..=690.0).contains(&seconds[2]), "{seconds:?}");
+            assert!((7..=8).contains(&seconds.len()), "{seconds:?}");
+        }
     }
 
     #[test]
@@ -207,6 +222,8 @@ mod tests {
             looks.marked(true, Duration::from_secs(begin));
             let seconds: Vec<_> = seconds(&mut looks, begin + 60).iter().map(|at| at - begin as f64).collect();
             assert!((0.199..=0.351).contains(&seconds[0]), "{seconds:?}");
+            let (last, seconds) = seconds.split_last().expect("looks");
+            assert!((12.0..=15.0).contains(last), "{last}");
             let mut gaps = seconds.windows(2).map(|pair| pair[1] - pair[0]);
             assert!(gaps.all(|gap| (0.599..=0.801).contains(&gap)), "{seconds:?}");
             let last = *seconds.last().expect("looks");
@@ -227,8 +244,9 @@ mod tests {
             looks.marked(urgent, Duration::ZERO);
             seconds(looks, 60).len()
         };
-        assert_eq!(count(&mut looks(false, false), true), 2, "nothing was overwritten yet");
+        assert_eq!(count(&mut looks(false, false), true), 3, "nothing was overwritten yet");
         let mut later = looks(false, false);
+        later.wrote(Duration::ZERO);
         later.found();
         assert_eq!(count(&mut later, false), 2, "in a war");
         let counts: Vec<_> = (0..10).map(|_| count(&mut later, true)).collect();

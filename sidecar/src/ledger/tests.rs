@@ -159,7 +159,7 @@ fn a_transition_is_one_patch_and_a_quiet_hour_has_only_rare_looks() {
     world.settle(ProbeState::Succeeded, "ok");
     world.run(secs(60));
     assert_eq!(world.writes(), [(0, Purpose::Mark)]);
-    assert_eq!(world.looks(), 2);
+    assert_eq!(world.looks(), 3);
     assert_eq!((world.condition(), world.pod.labels["up"].as_str()), (("True", 0), "yes"));
     world.settle(ProbeState::Failed, "no");
     world.run(secs(60));
