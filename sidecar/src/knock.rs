@@ -28,7 +28,7 @@ pub enum Knock {
     All,
     /// The probes with these names, in whichever container; names that no probe has mean nothing.
     Probes(BTreeSet<String>),
-    /// All probes of this container: it has started, or ended. Comes from the exec agents, not by the door.
+    /// All probes of this container: it has started. Comes from the exec agents, not by the door.
     Container(String),
 }
 

@@ -71,8 +71,9 @@ pub fn listen(dir: &Path, keys: BTreeMap<String, String>) -> io::Result<(AgentsH
 // === impl Listener ===
 
 impl Listener {
-    /// An agent that comes or goes means that its container has started or ended: then its probes are run at once, rather
-    /// than a period later.
+    /// An agent that comes means that its container has started: its probes are run at once, rather than a period later. One
+    /// that goes means nothing yet: where the whole Pod ends, its containers end within moments of each other, and a probe
+    /// run then would be written as a failure (fault F28).
     pub fn telling(self, knocks: broadcast::Sender<Knock>) -> Self {
         Self { knocks: Some(knocks), ..self }
     }
@@ -119,7 +120,10 @@ impl Listener {
                     Some(entry) if is_key && !is_taken => {
                         tracing::info!(container, uid, "exec agent connected");
                         entry.container = Some(container.clone());
-                        self.knock(container);
+                        if let Some(knocks) = &self.knocks {
+                            // Nobody listens: there are no probes.
+                            let _ = knocks.send(Knock::Container(container));
+                        }
                     }
                     _ => {
                         // Dropping its sender closes the connection.
@@ -145,9 +149,6 @@ impl Listener {
                     Some(fault) => self.refuse(link.uid, &fault),
                     None => tracing::info!(container = link.container, "exec agent gone"),
                 }
-                if let Some(container) = link.container {
-                    self.knock(container);
-                }
             }
         }
     }
@@ -170,13 +171,6 @@ impl Listener {
 
     fn agent(&mut self, container: &str) -> Option<&mut Link> {
         self.links.values_mut().find(|link| link.container.as_deref() == Some(container))
-    }
-
-    fn knock(&self, container: String) {
-        if let Some(knocks) = &self.knocks {
-            // Nobody listens: there are no probes.
-            let _ = knocks.send(Knock::Container(container));
-        }
     }
 
     /// Counts it, and says so each time that the count has doubled.
