@@ -129,7 +129,7 @@ async fn no_pod_is_missed_while_one_replica_is_evicted() -> Result<()> {
         webhook::whole(space.cluster(), 2).await?;
         let (count, missed) = load.end().await?;
         println!("one replica evicted: {count} Pods created, {} not injected", missed.len());
-        ensure!(count > 100, "only {count} Pods were created");
+        ensure!(count > 50, "only {count} Pods were created");
         ensure!(missed.is_empty(), "of {count} Pods: {missed:?}");
         Ok(())
     })
@@ -153,7 +153,7 @@ async fn pods_that_a_killed_replica_had_in_hand_are_admitted_and_told_of() -> Re
         probelet_tests::marker::settled(&space, &webhook::pod("probe")).await?;
         let (count, missed) = load.end().await?;
         println!("one replica killed by SIGKILL: {count} Pods created, {} not injected", missed.len());
-        ensure!(count > 20, "only {count} Pods were created");
+        ensure!(count > 10, "only {count} Pods were created");
         webhook::told(&space, &missed, Duration::from_secs(30)).await
     })
     .await
