@@ -6,7 +6,7 @@ use crate::exec;
 use crate::history::{History, Marks};
 use crate::pod::CONTAINER;
 use crate::space::Space;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
 /// Longer than the 5 s of a poll, and than a readiness probe takes.
@@ -120,6 +120,13 @@ async fn follow(history: &mut History, pod: &str, before: usize, healthy: bool) 
     let Some((index, lost)) = history.find(pod, index + 1, deadline, |marks| marks != whole).await? else {
         return Ok(Fate::Left);
     };
-    let back = history.find(pod, index + 1, lost.at + HEALED_WITHIN, |marks| marks == whole).await?;
-    Ok(back.map_or(Fate::Lost, |(_, back)| Fate::Healed(back.at - lost.at)))
+    if lost.marks != Marks::Broken {
+        bail!("the probe found another state by itself; this is no overwrite");
+    }
+    let back = history.find(pod, index + 1, lost.at + HEALED_WITHIN, |marks| marks != Marks::Broken).await?;
+    match back {
+        Some((_, back)) if back.marks == whole => Ok(Fate::Healed(back.at - lost.at)),
+        Some(_) => bail!("the probe found another state by itself before the heal"),
+        None => Ok(Fate::Lost),
+    }
 }
