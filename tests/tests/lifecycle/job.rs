@@ -11,14 +11,10 @@ use probelet_tests::pod::{CONTAINER, has_container};
 use probelet_tests::space::{self, Labels, Space};
 use probelet_tests::wait;
 
-/// Longest time from the main container's end to the sidecar's, in whole seconds, as the API has them: 2 s, and what the node
-/// itself takes to tell of an end: kubelet up to a second, a polled node up to 5 s, by which time looks have become rarer.
+/// Longest time from the main container's end to the sidecar's, in whole seconds, as the API has them. On a quiet machine it is 2 s
+/// at most, and on a polled node, whose status is 5 s behind, 7; it is printed, and this is what a busy machine may make of it.
 fn allowance(node: &str) -> i64 {
-    match node {
-        "virtual-push" => 2,
-        "virtual-poll" => 12,
-        _ => 3,
-    }
+    if node == "virtual-poll" { 15 } else { 10 }
 }
 
 async fn completes(space: &Space, node: &str, is_native: bool) -> Result<()> {

@@ -64,8 +64,13 @@ async fn memory_is_flat_over_a_days_worth_of_probes() -> Result<()> {
         let port = metrics.to_string();
         let environment = [PERIOD, (dir, folder.as_str()), (keys, secret.as_str()), ("PROBELET_METRICS_PORT", &port)];
         let sidecar = ground.sidecar("day", &plan, &environment).await?;
-        let seen = watch(&sidecar, Duration::from_secs(560), |_| Ok(())).await?;
-        let runs = super::runs(metrics).await?;
+        let (early, most, _) = watch(&sidecar, Duration::from_secs(540), |_| Ok(())).await?;
+        // A busy machine makes fewer runs a second.
+        let begin = Instant::now();
+        while super::runs(metrics).await? < DAY && begin.elapsed() < Duration::from_secs(600) {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        let (runs, seen) = (super::runs(metrics).await?, (early, most, sidecar.memory("RssAnon")?));
         println!("{runs} runs; agent {} KiB resident", usage::memory(agent.pid, "VmRSS")?);
         judge(&sidecar, seen)?;
         ensure!(runs >= DAY, "{runs} runs are no day's worth");
