@@ -72,6 +72,9 @@ fn legitimate() -> Vec<Row> {
             && has_condition(pod, "other.io/theirs", "True")
     };
     let pointer = "/metadata/labels/game.io~1healthy";
+    // One without a time is stale to the controller manager, which takes it back at once.
+    let now = k8s_openapi::jiff::Timestamp::now().to_string();
+    let disruption = json!({"type": "DisruptionTarget", "status": "True", "lastTransitionTime": now});
     let applied = json!({
         "apiVersion": "v1", "kind": "Pod", "status": {"conditions": [condition("game.io/idle", "True")]},
     });
@@ -112,7 +115,7 @@ fn legitimate() -> Vec<Row> {
         (
             "a controller of another namespace that may only patch sets DisruptionTarget",
             ForeignPatcher,
-            conditions(json!([condition("DisruptionTarget", "True")])),
+            conditions(json!([disruption])),
             Allowed(|pod| has_condition(pod, "DisruptionTarget", "True")),
         ),
     ]
