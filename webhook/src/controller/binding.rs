@@ -138,11 +138,11 @@ impl RoleBindings {
 
     async fn create(&self, api: &Api<RoleBinding>, namespace: &str) -> Result<Outcome, WriteError> {
         match self.writer.write(api.create(&post(), &self.wanted(namespace))).await {
+            // Only the watch says that it is there: it may have been deleted again before this answer came.
             Ok(_) => info!(namespace, "RoleBinding made"),
             Err(WriteError::Call(error)) if error.is_conflict() => return self.taken(api, namespace).await,
             Err(error) => return Err(error),
         }
-        self.set(namespace, Some(true));
         Ok(Outcome::Done)
     }
 
@@ -150,7 +150,6 @@ impl RoleBindings {
     async fn taken(&self, api: &Api<RoleBinding>, namespace: &str) -> Result<Outcome, WriteError> {
         let Some(found) = within(api.get_opt(NAME)).await? else { return Ok(Outcome::Again(LOOK_AGAIN)) };
         if owned::is_ours(found.metadata.labels.as_ref()) {
-            self.set(namespace, Some(self.is_good(&found)));
             return Ok(Outcome::Again(LOOK_AGAIN));
         }
         if !self.is_good(&found) {
@@ -174,7 +173,6 @@ impl RoleBindings {
                 Err(error) => return Err(error),
             }
         }
-        self.set(namespace, None);
         Ok(())
     }
 }
