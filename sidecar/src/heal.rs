@@ -27,6 +27,8 @@ pub struct Heal {
     written: Option<Duration>,
     /// A transition was written after the last heal.
     is_fresh: bool,
+    /// Marks were last seen whole.
+    held: Option<Duration>,
 }
 
 impl Heal {
@@ -38,6 +40,11 @@ impl Heal {
             }
             _ => found,
         }
+    }
+
+    /// All marks were seen to be whole at `now`.
+    pub fn held(&mut self, now: Duration) {
+        self.held = Some(now);
     }
 
     /// A transition was written at `now`, over marks that were overwritten or not.
@@ -74,10 +81,14 @@ impl Heal {
         GAP.saturating_mul(1 << self.recent.saturating_sub(BURST).min(10)).min(LONGEST_GAP)
     }
 
-    /// In a war a transition's own overwrite is no peace, however long ago the last heal was.
+    /// A war ends only where marks were seen whole so long after the last write of any kind: what was found late may have been
+    /// overwritten early, and a transition's own overwrite is no peace, however long ago the last heal was.
     fn is_quiet(&self, found: Duration) -> bool {
-        let last = if self.is_war() { self.last.max(self.written) } else { self.last };
-        last.is_none_or(|last| found > last + GAP + QUIET)
+        let after = |last, time: Duration| time > last + GAP + QUIET;
+        if self.is_war() {
+            return self.last.max(self.written).is_none_or(|last| self.held.is_some_and(|held| after(last, held)));
+        }
+        self.last.is_none_or(|last| after(last, found))
     }
 }
 
@@ -124,6 +135,8 @@ mod tests {
         assert!(heal.is_war());
         assert_eq!(heal.due(Duration::from_secs(4)), Duration::from_secs(33));
         let later = Duration::from_secs(3 + 30 + 30 + 1);
+        assert!(heal.due(later) == later && heal.is_war(), "found late, but not seen whole so late");
+        heal.held(later);
         assert_eq!(heal.due(later), later);
         assert!(!heal.healed(later, later));
         assert!(!heal.is_war());
@@ -167,6 +180,7 @@ mod tests {
         for second in [1, 2, 3] {
             heal.healed(Duration::from_secs(second), Duration::from_secs(second));
         }
+        heal.held(Duration::from_secs(39));
         heal.marked(false, Duration::from_secs(39));
         assert!(!heal.is_war());
         for (was_overwritten, at) in [(true, 39), (false, 38)] {

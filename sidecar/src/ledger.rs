@@ -208,6 +208,10 @@ impl Ledger {
             self.overwritten_at = None;
         }
         if sent.purpose == Purpose::Mark {
+            if sent.found.is_none() && self.looks.has_watch() {
+                // A watch would have told.
+                self.heal.held(now);
+            }
             self.heal.marked(sent.found.is_some(), now);
             let is_urgent = self.heal.due(now) < now + CLOSE_SPAN;
             self.looks.marked(is_urgent, now);
@@ -321,6 +325,12 @@ impl Ledger {
             }
         }
         self.confirmed.retain(|unit, _| self.desired.contains_key(unit));
+        // What is whole by a write that is under way says nothing of the one before.
+        let is_writing = self.in_flight.as_ref().is_some_and(|sent| sent.purpose != Purpose::Look);
+        // And what a watch tells of has only just happened.
+        if !is_writing && (overwritten.is_empty() || (self.overwritten_at.is_none() && self.looks.has_watch())) {
+            self.heal.held(now);
+        }
         if overwritten.is_empty() {
             self.overwritten_at = None;
             return Vec::new();

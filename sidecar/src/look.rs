@@ -68,6 +68,11 @@ impl Looks {
         Self { settings, random, soon: Vec::new(), rare: None, chase: None, chased: None, wary: 0, has_written: false }
     }
 
+    /// Whether a watch tells of every change.
+    pub fn has_watch(&self) -> bool {
+        self.settings.has_watch
+    }
+
     /// A watch began to tell of every change, or ended.
     pub fn watching(&mut self, has_watch: bool, now: Duration) {
         if self.settings.has_watch == has_watch {
