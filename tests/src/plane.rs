@@ -2,10 +2,10 @@
 //! the caller starts. Ready within seconds; gone however the process ends.
 
 use crate::{binary, command, work_tree};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,24 +13,30 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Ends both programs when its standard input closes, which happens however the process that started it ends.
+/// Keeps both programs running, and ends them when its standard input closes, which happens however the process that started
+/// it ends.
 const KEEPER: &str = r#"
 "$1" --data-dir "$3/etcd" --unsafe-no-fsync --listen-client-urls "http://127.0.0.1:$4" \
   --advertise-client-urls "http://127.0.0.1:$4" --listen-peer-urls "http://127.0.0.1:$5" \
   --initial-advertise-peer-urls "http://127.0.0.1:$5" --initial-cluster "default=http://127.0.0.1:$5" \
   >"$3/etcd.log" 2>&1 </dev/null &
 ETCD=$!
-FOLDER=$3 CLIENTS=$4 PORT=$6 API_SERVER=$2
+API_SERVER=$2 FOLDER=$3 CLIENTS=$4 PORT=$6
 shift 6
-"$API_SERVER" --etcd-servers "http://127.0.0.1:$CLIENTS" --cert-dir "$FOLDER/certs" --secure-port "$PORT" \
-  --bind-address 127.0.0.1 --advertise-address 127.0.0.1 --service-account-key-file "$FOLDER/sa.pub" \
-  --service-account-signing-key-file "$FOLDER/sa.key" --service-account-issuer https://kubernetes.default.svc \
-  --token-auth-file "$FOLDER/tokens.csv" --authorization-mode RBAC --service-cluster-ip-range 10.97.0.0/16 \
-  --endpoint-reconciler-type none --disable-admission-plugins ServiceAccount "$@" >"$FOLDER/api.log" 2>&1 </dev/null &
-API=$!
+serve() {
+  "$API_SERVER" --etcd-servers "http://127.0.0.1:$CLIENTS" --cert-dir "$FOLDER/certs" --secure-port "$PORT" \
+    --bind-address 127.0.0.1 --advertise-address 127.0.0.1 --service-account-key-file "$FOLDER/sa.pub" \
+    --service-account-signing-key-file "$FOLDER/sa.key" --service-account-issuer https://kubernetes.default.svc \
+    --token-auth-file "$FOLDER/tokens.csv" --authorization-mode RBAC --service-cluster-ip-range 10.97.0.0/16 \
+    --endpoint-reconciler-type none --disable-admission-plugins ServiceAccount "$@" >>"$FOLDER/api.log" 2>&1 </dev/null &
+  echo $! >"$FOLDER/api.pid"
+  wait $!
+}
+# A killed one is started again.
+while :; do serve "$@"; done &
+LOOP=$!
 cat >/dev/null
-kill "$ETCD" "$API"
-wait
+kill "$LOOP" "$ETCD" "$(cat "$FOLDER/api.pid")"
 rm -rf "$FOLDER"
 "#;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,7 +54,10 @@ static PLANES: AtomicU64 = AtomicU64::new(0);
 /// A running API server and its etcd.
 pub struct Plane {
     folder: PathBuf,
-    port: u16,
+    /// The API server's.
+    pub port: u16,
+    /// Where etcd listens for clients, without TLS.
+    pub etcd: u16,
     _keeper: Child,
 }
 
@@ -63,11 +72,11 @@ pub fn free_port() -> Result<u16> {
 // === impl Plane ===
 
 impl Plane {
-    /// Starts both and waits until the API server is ready; `flags` are further ones of kube-apiserver.
+    /// Starts both and waits until the API server is ready. With `audit`, a policy, [`Plane::audit`] tells what was asked.
     ///
     /// # Errors
     /// Where the programs cannot be built or do not come up; the message holds the API server's log.
-    pub async fn start(flags: &[String]) -> Result<Self> {
+    pub async fn start(audit: Option<&str>) -> Result<Self> {
         let serial = PLANES.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("probelet-plane-{}-{serial}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
@@ -76,6 +85,13 @@ impl Plane {
         fs::write(folder.join("sa.key"), key.serialize_pem())?;
         fs::write(folder.join("sa.pub"), key.public_key_pem())?;
         fs::write(folder.join("tokens.csv"), TOKENS)?;
+        let mut flags = Vec::new();
+        if let Some(policy) = audit {
+            fs::write(folder.join("audit.yaml"), policy)?;
+            let path = |file| folder.join(file).display().to_string();
+            flags.push(format!("--audit-policy-file={}", path("audit.yaml")));
+            flags.push(format!("--audit-log-path={}", path("audit.log")));
+        }
         let ports = [free_port()?, free_port()?, free_port()?];
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
@@ -86,7 +102,7 @@ impl Plane {
             .stdin(Stdio::piped())
             .spawn()
             .context("cannot run sh")?;
-        let plane = Self { folder, port: ports[2], _keeper: keeper };
+        let plane = Self { folder, port: ports[2], etcd: ports[0], _keeper: keeper };
         plane.ready().await?;
         Ok(plane)
     }
@@ -101,14 +117,22 @@ impl Plane {
     /// # Errors
     /// Where it cannot be written.
     pub fn kubeconfig(&self, token: &str) -> Result<PathBuf> {
-        let path = self.folder.join(format!("{token}.kubeconfig"));
+        self.kubeconfig_by(token, self.port)
+    }
+
+    /// The same by another port, where somebody passes everything on.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn kubeconfig_by(&self, token: &str, port: u16) -> Result<PathBuf> {
+        let path = self.folder.join(format!("{token}-{port}.kubeconfig"));
         if path.exists() {
             // A process that is just starting may be reading it.
             return Ok(path);
         }
         let text = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "plane",
-            "clusters": [{"name": "plane", "cluster": {"server": format!("https://127.0.0.1:{}", self.port),
+            "clusters": [{"name": "plane", "cluster": {"server": format!("https://127.0.0.1:{port}"),
                 "certificate-authority": self.folder.join("certs/apiserver.crt")}}],
             "users": [{"name": "plane", "user": {"token": token}}],
             "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "plane"}}],
@@ -139,6 +163,28 @@ impl Plane {
         let mut kubectl = Command::new(binary::program("kubectl")?);
         kubectl.env("KUBECONFIG", self.kubeconfig(ADMIN)?).args(["apply", "--filename"]).arg(&path);
         command::run(&mut kubectl).map(drop)
+    }
+
+    /// The events of the audit log so far.
+    pub fn audit(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Kills the API server and waits until it has come back.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn restart(&self) -> Result<()> {
+        let id = || fs::read_to_string(self.folder.join("api.pid")).unwrap_or_default();
+        let before = id();
+        command::run(Command::new("kill").args(["-9", before.trim()]))?;
+        let begin = Instant::now();
+        while id() == before {
+            ensure!(begin.elapsed() < PATIENCE, "the API server is not started again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.ready().await
     }
 
     async fn ready(&self) -> Result<()> {

@@ -72,10 +72,13 @@ async fn create_at_once(space: &Space, count: usize) -> Result<Vec<(Pod, Duratio
     Ok(created)
 }
 
+/// Names of all Pods that were made, and of those that were not injected.
+type Made = (BTreeSet<String>, BTreeSet<String>);
+
 /// Creates Pods, about a hundred a second, until it is told to end; names of all, and of those that were not injected.
 struct Load {
     ended: Arc<AtomicBool>,
-    creators: Vec<tokio::task::JoinHandle<Result<(BTreeSet<String>, BTreeSet<String>)>>>,
+    creators: Vec<tokio::task::JoinHandle<Result<Made>>>,
 }
 
 impl Load {
@@ -85,11 +88,7 @@ impl Load {
         Self { creators: creators.collect(), ended }
     }
 
-    async fn create(
-        space: Space,
-        creator: usize,
-        ended: Arc<AtomicBool>,
-    ) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    async fn create(space: Space, creator: usize, ended: Arc<AtomicBool>) -> Result<Made> {
         let (mut all, mut missed) = (BTreeSet::new(), BTreeSet::new());
         while !ended.load(Ordering::SeqCst) {
             let name = format!("web-{creator}-{}", all.len());

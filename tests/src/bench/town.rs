@@ -32,7 +32,7 @@ impl Town {
     /// # Errors
     /// Where it does not come up.
     pub async fn found() -> Result<Self> {
-        let plane = Plane::start(&[]).await?;
+        let plane = Plane::start(None).await?;
         plane.install()?;
         let client = plane.client().await?;
         let town = Self { plane, client };

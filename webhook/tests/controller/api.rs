@@ -4,46 +4,17 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
-use probelet_tests::{binary, work_tree};
+use kube::{Api, Client};
+use probelet_tests::plane::{self, Plane};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// Keeps both programs running, and ends them when its standard input closes, which happens however this process ends.
-const KEEPER: &str = r#"
-"$1" --data-dir "$3/etcd" --unsafe-no-fsync --listen-client-urls "http://127.0.0.1:$4" \
-  --advertise-client-urls "http://127.0.0.1:$4" --listen-peer-urls "http://127.0.0.1:$5" \
-  --initial-advertise-peer-urls "http://127.0.0.1:$5" --initial-cluster "default=http://127.0.0.1:$5" \
-  >"$3/etcd.log" 2>&1 </dev/null &
-ETCD=$!
-serve() {
-  "$2" --etcd-servers "http://127.0.0.1:$4" --cert-dir "$3/certs" --secure-port "$6" --bind-address 127.0.0.1 \
-  --advertise-address 127.0.0.1 --service-account-key-file "$3/sa.pub" --service-account-signing-key-file "$3/sa.key" \
-  --service-account-issuer https://kubernetes.default.svc --token-auth-file "$3/tokens.csv" \
-  --authorization-mode RBAC --service-cluster-ip-range 10.97.0.0/16 --endpoint-reconciler-type none \
-  --disable-admission-plugins ServiceAccount --audit-policy-file "$3/audit.yaml" --audit-log-path "$3/audit.log" >>"$3/api.log" 2>&1 </dev/null &
-  echo $! >"$3/api.pid"
-  wait $!
-}
-# A killed one is started again.
-while :; do serve "$@"; done &
-LOOP=$!
-cat >/dev/null
-kill "$LOOP" "$ETCD" "$(cat "$3/api.pid")"
-rm -rf "$3"
-"#;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-const TOKENS: &str = "admin-token,admin,admin,\"system:masters\"\n\
-    hook-token,system:serviceaccount:probelet-system:probelet-webhook,hook,\"system:serviceaccounts,system:serviceaccounts:probelet-system\"\n";
-
 /// Everything that the webhook asks for is written down, and nothing else.
 const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
     {"level": "Metadata", "users": ["system:serviceaccount:probelet-system:probelet-webhook"]}, {"level": "None"}]}"#;
@@ -51,12 +22,7 @@ const AUDIT: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omit
 static SERVERS: [OnceCell<Server>; 2] = [const { OnceCell::const_new() }; 2];
 static TURNS: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
 
-pub(crate) struct Server {
-    folder: PathBuf,
-    pub(crate) port: u16,
-    etcd: u16,
-    _keeper: Child,
-}
+pub(crate) struct Server(Plane);
 
 /// A turn with the API server.
 pub(crate) struct Lab {
@@ -66,70 +32,39 @@ pub(crate) struct Lab {
 }
 
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("port");
-    listener.local_addr().expect("address").port()
+    plane::free_port().expect("port")
 }
 
 impl Server {
-    async fn start(number: usize) -> Self {
-        let folder = std::env::temp_dir().join(format!("probelet-api-{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("folder");
-        let key = rcgen::KeyPair::generate().expect("key");
-        fs::write(folder.join("sa.key"), key.serialize_pem()).expect("key");
-        fs::write(folder.join("sa.pub"), key.public_key_pem()).expect("key");
-        fs::write(folder.join("tokens.csv"), TOKENS).expect("tokens");
-        fs::write(folder.join("audit.yaml"), AUDIT).expect("policy");
-        let ports = [free_port(), free_port(), free_port()];
-        let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper"])
-            .args([binary::program("etcd").expect("etcd"), binary::program("kube-apiserver").expect("kube-apiserver")])
-            .arg(&folder)
-            .args(ports.map(|port| port.to_string()))
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("sh");
-        let server = Self { folder, port: ports[2], etcd: ports[0], _keeper: keeper };
-        server.ready().await;
-        server.install().await;
-        server
+    async fn start() -> Self {
+        let plane = Plane::start(Some(AUDIT)).await.expect("API server");
+        plane.install().expect("the chart's objects");
+        let client = plane.client().await.expect("client");
+        let node = json!({"metadata": {"name": "virtual", "labels": {"type": "virtual-kubelet"}}});
+        create::<Node>(&Api::all(client), node).await;
+        Self(plane)
     }
 
-    /// The kubeconfig of one of the two users.
-    pub(crate) fn kubeconfig(&self, token: &str) -> PathBuf {
-        self.kubeconfig_by(token, self.port)
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
     }
 
-    /// The same by another port, where somebody passes everything on.
-    pub(crate) fn kubeconfig_by(&self, token: &str, port: u16) -> PathBuf {
-        let path = self.folder.join(format!("{token}-{port}.kubeconfig"));
-        if path.exists() {
-            // A process that is just starting may be reading it.
-            return path;
-        }
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{port}"),
-                "certificate-authority": self.folder.join("certs/apiserver.crt")}}],
-            "users": [{"name": "test", "user": {"token": token}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        });
-        fs::write(&path, text.to_string()).expect("kubeconfig");
-        path
+    /// The webhook's kubeconfig by that port: the API server's, or of somebody who passes everything on.
+    pub(crate) fn kubeconfig_by(&self, port: u16) -> PathBuf {
+        self.0.kubeconfig_by(plane::WEBHOOK, port).expect("kubeconfig")
     }
 
     /// What the webhook has asked for so far, as `verb resource`.
     pub(crate) fn asked(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.folder.join("audit.log")).unwrap_or_default();
-        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let part = |event: &Value, path| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        events.map(|event| format!("{} {}", part(&event, "/verb"), part(&event, "/objectRef/resource"))).collect()
+        let events = self.0.audit();
+        events.iter().map(|event| format!("{} {}", part(event, "/verb"), part(event, "/objectRef/resource"))).collect()
     }
 
     /// The calls of our two mutating webhooks that the API server has made, or tried to make.
     pub(crate) async fn calls(&self) -> u64 {
         let request = http::Request::get("/metrics").body(Vec::new()).expect("request");
-        let text = self.client().await.expect("client").request_text(request).await.expect("metrics");
+        let text = self.0.client().await.expect("client").request_text(request).await.expect("metrics");
         let lines = text.lines().filter(|line| {
             line.starts_with("apiserver_admission_webhook_request_total{") && line.contains("probelet.io\"")
         });
@@ -145,7 +80,7 @@ impl Server {
     }
 
     fn ask_etcd(&self, path: &str, body: &str) -> Value {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.etcd)).expect("etcd");
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0.etcd)).expect("etcd");
         let length = body.len();
         write!(stream, "POST {path} HTTP/1.0\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}").expect("request");
         let mut text = String::new();
@@ -155,61 +90,8 @@ impl Server {
 
     /// Kills the API server and waits until it has come back.
     pub(crate) async fn restart(&self) {
-        let id = || fs::read_to_string(self.folder.join("api.pid")).unwrap_or_default();
-        let before = id();
-        assert!(Command::new("kill").args(["-9", before.trim()]).status().expect("kill").success());
-        let deadline = Instant::now() + PATIENCE;
-        while id() == before {
-            assert!(Instant::now() < deadline, "the API server is not started again");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.ready().await;
+        self.0.restart().await.expect("the API server comes back");
     }
-
-    async fn client(&self) -> kube::Result<Client> {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig("admin-token")).expect("kubeconfig");
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("config");
-        Client::try_from(config)
-    }
-
-    async fn ready(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            // It writes its certificate a moment after its start.
-            if self.folder.join("certs/apiserver.crt").exists()
-                && let Ok(client) = self.client().await
-            {
-                let request = http::Request::get("/readyz").body(Vec::new()).expect("request");
-                if client.request_text(request).await.is_ok() {
-                    return;
-                }
-            }
-            let log = || fs::read_to_string(self.folder.join("api.log")).unwrap_or_default();
-            assert!(Instant::now() < deadline, "the API server is not ready:\n{}", log());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    /// The objects of the chart but for what runs Pods, and a virtual node.
-    async fn install(&self) {
-        let text = fs::read_to_string(work_tree().join("manifests/probelet.yaml")).expect("manifest");
-        let path = self.folder.join("probelet.yaml");
-        fs::write(&path, without_deployment(&text)).expect("manifest");
-        let applied = Command::new(binary::program("kubectl").expect("kubectl"))
-            .env("KUBECONFIG", self.kubeconfig("admin-token"))
-            .args(["apply", "--filename"])
-            .arg(&path)
-            .output()
-            .expect("kubectl");
-        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-        let client = self.client().await.expect("client");
-        let node = json!({"metadata": {"name": "virtual", "labels": {"type": "virtual-kubelet"}}});
-        create::<Node>(&Api::all(client), node).await;
-    }
-}
-
-fn without_deployment(text: &str) -> String {
-    text.split("\n---").filter(|document| !document.contains("\nkind: Deployment")).collect::<Vec<_>>().join("\n---")
 }
 
 impl Lab {
@@ -219,8 +101,8 @@ impl Lab {
             turn = TURNS[0].lock() => (0, turn),
             turn = TURNS[1].lock() => (1, turn),
         };
-        let server = SERVERS[number].get_or_init(async || Server::start(number).await).await;
-        let lab = Self { client: server.client().await.expect("client"), server, _turn: turn };
+        let server = SERVERS[number].get_or_init(Server::start).await;
+        let lab = Self { client: server.0.client().await.expect("client"), server, _turn: turn };
         // The replicas of the test before were killed: nobody shall wait for the end of their term.
         let _ = lab.leases().delete("probelet-webhook", &DeleteParams::default()).await;
         lab
@@ -292,5 +174,5 @@ pub(crate) async fn within<T>(patience: Duration, what: &str, mut look: impl Asy
 
 /// Where a test may put its files.
 pub(crate) fn folder(server: &Server) -> &Path {
-    &server.folder
+    server.0.folder()
 }

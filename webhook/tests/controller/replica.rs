@@ -22,7 +22,7 @@ pub(crate) struct Replica {
 impl Replica {
     /// Starts one with the webhook's own identity.
     pub(crate) fn start(lab: &Lab, arguments: &[&str]) -> Self {
-        Self::start_by(lab, lab.server.port, arguments)
+        Self::start_by(lab, lab.server.port(), arguments)
     }
 
     /// The same, with another way to the API server.
@@ -30,7 +30,7 @@ impl Replica {
         let (port, admin) = (free_port(), free_port());
         let log = folder(lab.server).join(format!("webhook-{port}.log"));
         let child = Command::new(env!("CARGO_BIN_EXE_probelet-webhook"))
-            .env("KUBECONFIG", lab.server.kubeconfig_by("hook-token", api))
+            .env("KUBECONFIG", lab.server.kubeconfig_by(api))
             .args([format!("--listen=127.0.0.1:{port}"), format!("--admin-listen=127.0.0.1:{admin}")])
             .args(["--extra-names=127.0.0.1", "--sidecar-image=example.com/probelet:1"])
             .env("PROBELET_DRAIN", "100ms")

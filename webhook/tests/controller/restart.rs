@@ -48,7 +48,7 @@ async fn after_a_restart_and_a_compaction_it_knows_what_a_list_says() {
 #[ignore = "a minute and more: `cargo test -p probelet-webhook --test controller -- --ignored --nocapture`"]
 async fn watches_that_fell_silent_are_opened_anew() {
     let lab = Lab::turn().await;
-    let proxy = Proxy::start(lab.server.port);
+    let proxy = Proxy::start(lab.server.port());
     let replica = Replica::start_by(&lab, proxy.port, &[]);
     replica.register(&lab).await;
     replica.wait_until_ready().await;
