@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::path::Path;
 
 /// Calls a second of the paced series.
@@ -76,29 +77,47 @@ pub async fn run(town: &Town, binary: &Path, count: usize) -> Result<()> {
     let ours = Callee::new(replica.port, authorities(town).await?)?;
     let other = Callee::new(port, [certificate.certificate])?;
     let body = Bytes::from(review()?);
-    println!("admission: review of {} bytes, over TLS, HTTP/1.1; each server on one core, in turn", body.len());
+    println!(
+        "admission: review of {} bytes, over TLS, HTTP/1.1; each server on the first core, the caller on the last, in turn",
+        body.len()
+    );
     println!("  start -> ready    {}", Series::new(starts));
     let (resident, file) = replica.resident()?;
     println!("  resident {resident} KiB ({file} of it the program), nothing asked yet");
-    for callee in [&ours, &other] {
-        callee.without_pause(&body, 1, count / 4).await?;
-    }
-    let both = [("probelet-webhook", &ours), ("bare server", &other)];
-    for (name, callee) in both {
-        tell(name, "one connection, no pause", &callee.without_pause(&body, 1, count).await?);
-    }
-    for (name, callee) in both {
-        tell(name, "500 a second", &callee.at_rate(&body, CONNECTIONS, count / 2, RATE).await?);
-    }
-    for (name, callee) in both {
-        tell(name, "4 connections, no pause", &callee.without_pause(&body, CONNECTIONS, count * 2).await?);
-    }
+    on_last_core(move || async move {
+        for callee in [&ours, &other] {
+            callee.without_pause(&body, 1, count / 4).await?;
+        }
+        let both = [("probelet-webhook", &ours), ("bare server", &other)];
+        for (name, callee) in both {
+            tell(name, "one connection, no pause", &callee.without_pause(&body, 1, count).await?);
+        }
+        for (name, callee) in both {
+            tell(name, "500 a second", &callee.at_rate(&body, CONNECTIONS, count / 2, RATE).await?);
+        }
+        for (name, callee) in both {
+            tell(name, "4 connections, no pause", &callee.without_pause(&body, CONNECTIONS, count * 2).await?);
+        }
+        Ok(())
+    })
+    .await?;
     println!(
         "  resident afterwards: probelet-webhook {} KiB, bare server {} KiB",
         replica.resident()?.0,
         bare.resident()?.0
     );
     Ok(())
+}
+
+/// The server under measurement has the first core; who calls it must not be there.
+async fn on_last_core<F: Future<Output = Result<()>>>(work: impl FnOnce() -> F + Send + 'static) -> Result<()> {
+    let thread = move || -> Result<()> {
+        let mut cores = CpuSet::new();
+        cores.set(std::thread::available_parallelism()?.get() - 1);
+        sched_setaffinity(None, &cores)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work())
+    };
+    tokio::task::spawn_blocking(thread).await?
 }
 
 fn tell(name: &str, what: &str, burst: &Burst) {
