@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 /// Keeps both programs running, and ends them when its standard input closes, which happens however the process that started
 /// it ends.
 const KEEPER: &str = r#"
+# A signal to the whole group, as of Ctrl-C, is an end like any other.
+trap : TERM INT HUP
 "$1" --data-dir "$3/etcd" --unsafe-no-fsync --listen-client-urls "http://127.0.0.1:$4" \
   --advertise-client-urls "http://127.0.0.1:$4" --listen-peer-urls "http://127.0.0.1:$5" \
   --initial-advertise-peer-urls "http://127.0.0.1:$5" --initial-cluster "default=http://127.0.0.1:$5" \
@@ -36,7 +38,9 @@ serve() {
 while :; do serve "$@"; done &
 LOOP=$!
 cat >/dev/null
+exec 2>/dev/null
 kill "$LOOP" "$ETCD" "$(cat "$FOLDER/api.pid")"
+wait "$ETCD"
 rm -rf "$FOLDER"
 "#;
 const PATIENCE: Duration = Duration::from_secs(60);
