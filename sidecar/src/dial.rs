@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 const LOCALHOST: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
+/// What the message of a probe holds when nobody listens, in Go's words.
+pub const REFUSED: &str = "connection refused";
+
 /// The addresses that are the Pod itself, and those of them that one probe is sent to.
 #[derive(Debug)]
 pub struct Dialer {
@@ -133,7 +136,7 @@ fn is_refusal(error: &io::Error) -> bool {
 pub fn reason(error: &io::Error) -> String {
     use io::ErrorKind;
     match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused".into(),
+        ErrorKind::ConnectionRefused => REFUSED.into(),
         ErrorKind::ConnectionReset => "connection reset by peer".into(),
         ErrorKind::BrokenPipe => "broken pipe".into(),
         ErrorKind::HostUnreachable => "no route to host".into(),

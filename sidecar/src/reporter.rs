@@ -4,6 +4,7 @@ use crate::api::Api;
 use crate::clock::Clock;
 use crate::config::PodName;
 use crate::desired::Settled;
+use crate::dial::REFUSED;
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, Step};
 use crate::neighbour::neighbours;
@@ -181,7 +182,7 @@ impl Reporter {
         };
         self.states.insert(report.id.clone(), (verdict.state, report.since));
         // Nobody listens any more, or the agent is gone: the container may have ended.
-        if verdict.state == ProbeState::Unknown || verdict.message.contains("connection refused") {
+        if verdict.state == ProbeState::Unknown || verdict.message.contains(REFUSED) {
             self.parts.ledger.hurry(self.parts.clock.now());
         }
         self.parts.ledger.settle(report.id.clone(), settled, self.parts.clock.now());

@@ -14,7 +14,6 @@ pub mod latency;
 pub mod local;
 pub mod mark;
 pub mod plan;
-pub mod process;
 pub mod replica;
 pub mod request;
 pub mod review;

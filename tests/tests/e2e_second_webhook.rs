@@ -124,20 +124,26 @@ fn env(pod: &Pod, variable: &str) -> Option<String> {
     sidecar.env.iter().flatten().find(|entry| entry.name == variable)?.value.clone()
 }
 
+/// The second webhook, limits, a marker that has settled, and the Pod that it selects; nothing where there is no lab.
+async fn prepared(space: &Space) -> Result<Option<(Hook, Pod)>> {
+    let Some(hook) = Hook::start(space, proxy(space)?).await? else {
+        println!("skipped: only the lab's API server reaches a webhook of the test's own");
+        return Ok(None);
+    };
+    limit(space).await?;
+    mark(space).await?;
+    let pod = web(space)?;
+    marker::settled(space, &pod).await?;
+    Ok(Some((hook, pod)))
+}
+
 /// Every order and policy of reinvocation.
 const WAYS: [(&str, bool); 4] = [("a-meddler", false), ("z-meddler", false), ("a-meddler", true), ("z-meddler", true)];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_pod_comes_out_whether_another_webhook_is_called_before_ours_or_after() -> Result<()> {
     space::with("second", Labels::opted_in().restricted(), |space| async move {
-        let Some(hook) = Hook::start(&space, proxy(&space)?).await? else {
-            println!("skipped: only the lab's API server reaches a webhook of the test's own");
-            return Ok(());
-        };
-        limit(&space).await?;
-        mark(&space).await?;
-        let pod = web(&space)?;
-        marker::settled(&space, &pod).await?;
+        let Some((hook, pod)) = prepared(&space).await? else { return Ok(()) };
         let mut found = Vec::new();
         for (order, again) in WAYS {
             let name = format!("{order}-{}", space.name());
@@ -177,14 +183,7 @@ async fn one_way(space: &Space, pod: &Pod) -> Result<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_another_webhook_added_after_us_is_probed_by_command_and_named_port() -> Result<()> {
     space::with("late", Labels::opted_in().restricted(), |space| async move {
-        let Some(hook) = Hook::start(&space, proxy(&space)?).await? else {
-            println!("skipped: only the lab's API server reaches a webhook of the test's own");
-            return Ok(());
-        };
-        limit(&space).await?;
-        mark(&space).await?;
-        let pod = web(&space)?;
-        marker::settled(&space, &pod).await?;
+        let Some((hook, pod)) = prepared(&space).await? else { return Ok(()) };
         let name = format!("z-meddler-{}", space.name());
         hook.register(&space, &name, false).await?;
         let created = async {

@@ -81,7 +81,7 @@ pub fn latencies<'a>(log: &'a str, probe: &str) -> impl Iterator<Item = Duration
 }
 
 /// As Rust writes one for people: `1.5s`, `20ms`, `800µs`.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let at = text.find(char::is_alphabetic)?;
     let number: f64 = text[..at].parse().ok()?;
     let unit = match &text[at..] {

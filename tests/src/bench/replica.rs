@@ -1,15 +1,14 @@
 //! Servers under measurement as processes on one core: the webhook's binary, and the bare one.
 
-use super::process;
 use super::town::{MARKER, NAMESPACE, pod};
-use crate::plane::{Plane, WEBHOOK, free_port};
+use super::usage;
+use crate::plane::{self, Plane, WEBHOOK, free_port};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -80,20 +79,13 @@ impl Replica {
     /// # Errors
     /// Where it has ended.
     pub fn resident(&self) -> Result<(u64, u64)> {
-        process::resident(self.child.id())
+        let memory = |name| usage::memory(self.child.id(), name);
+        Ok((memory("VmRSS")?, memory("RssFile")?))
     }
 
     /// The body of an answer on the admin port; empty where there is none.
     pub fn get(&self, path: &str) -> String {
-        let fetch = || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-            write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).ok()?;
-            text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
-        };
-        fetch().unwrap_or_default()
+        plane::get(self.admin, path)
     }
 
     /// Sends the API server's calls for Pods here.

@@ -2,6 +2,7 @@
 
 use super::Ground;
 use anyhow::{Context, Result, ensure};
+use probelet_tests::bench::latency::duration;
 use probelet_tests::bench::plan::LocalPlan;
 use probelet_tests::space::{self, Labels};
 use serde_json::json;
@@ -110,20 +111,6 @@ fn latencies(lines: &[String]) -> Result<BTreeMap<String, Vec<Duration>>> {
         found.entry(probe).or_default().push(duration(&latency).with_context(|| line.clone())?);
     }
     Ok(found)
-}
-
-/// As Rust writes one for people: `1.5s`, `20ms`, `800µs`.
-fn duration(text: &str) -> Option<Duration> {
-    let at = text.find(|c: char| c.is_alphabetic() || c == 'µ')?;
-    let number: f64 = text[..at].parse().ok()?;
-    let unit = match &text[at..] {
-        "s" => 1.0,
-        "ms" => 1e-3,
-        "µs" => 1e-6,
-        "ns" => 1e-9,
-        _ => return None,
-    };
-    Some(Duration::from_secs_f64(number * unit))
 }
 
 #[tokio::test(flavor = "multi_thread")]

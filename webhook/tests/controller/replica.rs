@@ -6,11 +6,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
 
 pub(crate) struct Replica {
     child: Child,
@@ -82,15 +79,7 @@ impl Replica {
 
     /// The body of an answer on the admin port; empty where there is none.
     pub(crate) fn get(&self, path: &str) -> String {
-        let fetch = || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-            write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).ok()?;
-            text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
-        };
-        fetch().unwrap_or_default()
+        probelet_tests::plane::get(self.admin, path)
     }
 
     /// The value of a metric's line that begins with this.
