@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::handler::{Handler, Target};
 use crate::knock::Knock;
-use crate::neighbour::Neighbours;
+use crate::neighbour::{Life, Neighbours};
 use crate::random::Random;
 use crate::stats::Stats;
 use crate::threshold::ProbeState;
@@ -116,6 +116,11 @@ impl Fleet {
             self.settings.startup_probes.contains(&id.container)
                 && !neighbours.get(&id.container).is_some_and(|neighbour| neighbour.is_started)
         })
+    }
+
+    /// Whether some container is stopped, but may run again, by what was last seen.
+    pub fn sees_stopped(&self) -> bool {
+        self.neighbours.borrow().values().any(|neighbour| neighbour.life == Life::Stopped)
     }
 
     /// Waits for a worker that ends without being told to: a fault of ours. It is forgotten, so that the next

@@ -5,7 +5,7 @@ use crate::backoff::{Backoff, Trouble};
 use crate::chatter::Chatter;
 use crate::desired::{Desired, Results, Settled, Unit, Want, desired};
 use crate::heal::Heal;
-use crate::look::{CLOSE_SPAN, LookSettings, Looks};
+use crate::look::{Awaited, CLOSE_SPAN, LookSettings, Looks};
 use crate::observed::Observed;
 use crate::patch::{Patch, differing};
 use crate::random::Random;
@@ -254,8 +254,8 @@ impl Ledger {
         self.looks.now(now);
     }
 
-    /// Whether something is awaited that only the Pod's status tells.
-    pub fn await_status(&mut self, awaited: bool, now: Duration) {
+    /// What is awaited that only the Pod's status tells.
+    pub fn await_status(&mut self, awaited: Awaited, now: Duration) {
         self.looks.await_status(awaited, now);
     }
 
@@ -267,6 +267,11 @@ impl Ledger {
     /// Whether everything that has settled is on the Pod, as far as is known.
     pub fn is_settled(&self) -> bool {
         self.in_flight.is_none() && self.differing().is_empty()
+    }
+
+    /// Whether a probe settled for this reason.
+    pub fn has_reason(&self, reason: &str) -> bool {
+        self.results.values().any(|settled| settled.reason == reason)
     }
 
     /// The Pod as it was last seen.

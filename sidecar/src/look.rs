@@ -26,6 +26,9 @@ const AT_LAST: (Duration, Duration) = (Duration::from_secs(12), Duration::from_s
 const PATIENCE: u32 = 8;
 /// First and longest wait while something is awaited that only the Pod's status tells.
 const CHASE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(60));
+/// First wait where a container is called stopped by a status that may be older than what it tells of: until
+/// virtual-kubelet has polled once. The longest is the rare look's.
+const DOUBT: Duration = Duration::from_millis(5500);
 /// Least time between two chases that begin anew, whatever the signs.
 const ANEW: Duration = Duration::from_secs(10);
 
@@ -40,9 +43,21 @@ pub struct LookSettings {
     pub has_shield: bool,
 }
 
+/// What only the Pod's status tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Nothing.
+    Nothing,
+    /// That a container runs which is called stopped by what was last seen. Nothing but a reason and a message hangs on it.
+    Start,
+    /// A startupProbe that has to pass before probing begins, or the end of the neighbours of a Pod that may end.
+    Turn,
+}
+
 /// Looks at ever longer distances.
 #[derive(Clone, Copy, Debug)]
 struct Chase {
+    awaited: Awaited,
     at: Duration,
     wait: Duration,
 }
@@ -141,26 +156,31 @@ impl Looks {
         if let Some(chase) = &mut self.chase
             && chase.at <= now
         {
-            chase.wait = chase.wait.saturating_mul(2).min(CHASE.1);
+            let longest = if chase.awaited == Awaited::Start { self.settings.period } else { CHASE.1 };
+            chase.wait = chase.wait.saturating_mul(2).min(longest);
             chase.at = now + chase.wait;
         }
     }
 
-    /// Whether something is awaited that only the Pod's status tells: a startupProbe that has to pass first, or the end of
-    /// the neighbours of a Pod that may end.
-    pub fn await_status(&mut self, awaited: bool, now: Duration) {
-        if !awaited || self.settings.has_watch {
+    /// What is awaited that only the Pod's status tells.
+    pub fn await_status(&mut self, awaited: Awaited, now: Duration) {
+        if awaited == Awaited::Nothing || self.settings.has_watch {
             self.chase = None;
-        } else if self.chase.is_none() {
-            self.chase = Some(Chase { at: now + CHASE.0, wait: CHASE.0 });
+        } else if self.chase.is_none_or(|chase| chase.awaited != awaited) {
+            let random = self.random.between(DOUBT, DOUBT * 6 / 5);
+            let wait = if awaited == Awaited::Start { random } else { CHASE.0 };
+            self.chase = Some(Chase { awaited, at: now + wait, wait });
         }
     }
 
     /// A sign that what is awaited has come about: look soon, however long the wait has grown.
     pub fn hurry(&mut self, now: Duration) {
-        if self.chase.is_some() && self.chased.is_none_or(|chased| now >= chased + ANEW) {
+        if let Some(chase) = &mut self.chase
+            && chase.awaited == Awaited::Turn
+            && self.chased.is_none_or(|chased| now >= chased + ANEW)
+        {
             self.chased = Some(now);
-            self.chase = Some(Chase { at: now + CHASE.0, wait: CHASE.0 });
+            (chase.at, chase.wait) = (now + CHASE.0, CHASE.0);
         }
     }
 
@@ -275,7 +295,7 @@ mod tests {
     #[test]
     fn what_only_the_status_tells_is_looked_for_less_and_less_often() {
         let mut looks = looks(false, true);
-        looks.await_status(true, Duration::ZERO);
+        looks.await_status(Awaited::Turn, Duration::ZERO);
         let found = seconds(&mut looks, 200);
         let expected = [0.3, 0.9, 2.1, 4.5, 9.3, 18.9, 38.1, 76.5, 136.5, 196.5];
         assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
@@ -284,8 +304,23 @@ mod tests {
         looks.observed(Duration::from_millis(200_300));
         looks.hurry(Duration::from_secs(205));
         assert_eq!(looks.due(), Some(Duration::from_millis(200_900)), "not again so soon");
-        looks.await_status(false, Duration::from_secs(210));
+        looks.await_status(Awaited::Nothing, Duration::from_secs(210));
         looks.hurry(Duration::from_secs(300));
+        assert_eq!(looks.due(), None);
+    }
+
+    #[test]
+    fn a_status_that_may_be_older_than_the_container_s_start_is_looked_at_again_but_rarely() {
+        let mut looks = looks(false, true);
+        looks.await_status(Awaited::Start, Duration::ZERO);
+        looks.hurry(Duration::ZERO);
+        let found = seconds(&mut looks, 3600);
+        assert!((5.5..=6.6).contains(&found[0]), "{found:?}");
+        assert!(found.windows(2).all(|pair| pair[1] - pair[0] <= 600.1) && found.len() <= 13, "{found:?}");
+        // Something weightier is awaited: it is not kept waiting.
+        looks.await_status(Awaited::Turn, Duration::from_secs(3600));
+        assert_eq!(looks.due(), Some(Duration::from_millis(3_600_300)));
+        looks.await_status(Awaited::Nothing, Duration::from_secs(3601));
         assert_eq!(looks.due(), None);
     }
 }

@@ -7,11 +7,13 @@ use crate::desired::Settled;
 use crate::dial::REFUSED;
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, Step};
+use crate::look::Awaited;
 use crate::neighbour::neighbours;
 use crate::observed::{Observed, PlanText};
 use crate::repeat::Repeat;
 use crate::stats::{Stats, add};
 use crate::threshold::ProbeState;
+use crate::track::NOT_RUNNING;
 use crate::worker::Report;
 use probelet_protocol::name::{NODE_KIND_ORDINARY, SIDECAR_CONTAINER};
 use probelet_protocol::plan::{Plan, ProbeId};
@@ -186,13 +188,13 @@ impl Reporter {
             self.parts.ledger.hurry(self.parts.clock.now());
         }
         self.parts.ledger.settle(report.id.clone(), settled, self.parts.clock.now());
+        self.await_status();
         if report.from == Some(verdict.state) {
             told::message(&report);
             return;
         }
         add(&self.parts.stats.transitions, 1);
         self.waiting.push(report);
-        self.await_status();
     }
 
     fn sight(&mut self, sight: Sight) -> Option<End> {
@@ -275,12 +277,19 @@ impl Reporter {
         }
     }
 
-    /// Some things only the Pod's status tells: a startupProbe that passed, and, where the Pod may end and this
-    /// container would hold it, the end of the others. They run as long as all their probes succeed.
+    /// Some things only the Pod's status tells: a startupProbe that passed; where the Pod may end and this container would
+    /// hold it, the end of the others, which run as long as all their probes succeed; and that a container runs at last
+    /// whose probe fails for a reason of its own.
     fn await_status(&mut self) {
         let may_end = self.parts.ledger.observed().is_none_or(Observed::may_end);
         let is_down = self.states.values().any(|(state, _)| *state != ProbeState::Succeeded);
-        let awaited = self.parts.fleet.is_held() || (may_end && is_down && !self.parts.is_native);
+        let awaited = if self.parts.fleet.is_held() || (may_end && is_down && !self.parts.is_native) {
+            Awaited::Turn
+        } else if self.parts.fleet.sees_stopped() && self.parts.ledger.has_reason(NOT_RUNNING) {
+            Awaited::Start
+        } else {
+            Awaited::Nothing
+        };
         self.parts.ledger.await_status(awaited, self.parts.clock.now());
     }
 

@@ -95,7 +95,14 @@ impl Track {
     /// - A container that has ended for good is Failed at once.
     /// - One that does not run is probed once more at once, and Failed when that run does not succeed: on a virtual node
     ///   the status may lag behind what the probe itself sees.
+    /// - One that has lost the id that it had, without a restart, is an older copy: virtual-kubelet writes such back
+    ///   (virtual-kubelet/virtual-kubelet:node/podcontroller.go `lastPodStatusUpdateSkipped`).
     pub fn see(&mut self, neighbour: &Neighbour, now: Duration) -> Option<Verdict> {
+        let (id, restarts) = &neighbour.incarnation;
+        let is_copy = |before: &(String, u64)| id.is_empty() && !before.0.is_empty() && *restarts <= before.1;
+        if neighbour.life == Life::Stopped && self.incarnation.as_ref().is_some_and(is_copy) {
+            return None;
+        }
         let is_new = self.incarnation.as_ref().is_some_and(|before| {
             // An id that was still empty says only that the container had not started.
             (!before.0.is_empty() || before.1 != neighbour.incarnation.1) && *before != neighbour.incarnation
@@ -122,6 +129,11 @@ impl Track {
             Life::Ended => self.tell_not_running(),
             Life::Stopped if was_running => {
                 self.schedule.hurry(now);
+                None
+            }
+            // What was told of it is wrong.
+            Life::Running(_) if self.told.as_ref().is_some_and(|told| told.reason == NOT_RUNNING) => {
+                self.hurry(now);
                 None
             }
             _ => None,

@@ -208,6 +208,29 @@ async fn a_job_s_sidecar_ends_when_the_others_have() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
+/// A virtual node tells late that a container runs; whoever reads the message is not told for good that it does not.
+#[tokio::test]
+async fn a_container_called_stopped_by_an_old_status_is_looked_at_again() {
+    let mut app = App::start().await;
+    app.fail();
+    let mut waiting = pod();
+    waiting["status"]["containerStatuses"] = json!([{"name": "game", "containerID": "", "state": {"waiting": {}}}]);
+    let stub = Stub::start(waiting, |_, _| Reply::Serve).await;
+    let folder = Folder::new(&stub.ca, "t");
+    let _sidecar = Sidecar::start(&stub, &folder, app.port, Options { has_shield: true, ..Default::default() });
+    stub.requests(1).await;
+    stub.edit(|pod| {
+        let running = json!({"running": {"startedAt": "2026-01-02T03:04:05Z"}});
+        pod["status"]["containerStatuses"] = json!([{"name": "game", "containerID": "x://1", "state": running}]);
+    });
+    let seen = stub.requests(2).await;
+    assert_eq!(seen[1].body, json!({"metadata": {"uid": "u1"}}), "a look, no write");
+    // A message alone is written 10 s after the write before it.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(stub.seen().len(), 2, "something was written for the old status, or it looks on: {:#?}", stub.seen());
+    assert_eq!(stub.pod()["status"]["conditions"][0]["reason"], "ProbeFailed");
+}
+
 #[tokio::test]
 async fn a_watched_overwrite_is_healed_within_fifty_milliseconds() {
     let app = App::start().await;

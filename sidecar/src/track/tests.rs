@@ -109,6 +109,9 @@ fn a_container_that_has_shown_life_is_not_called_stopped() {
     let mut track = track(0, 1, false);
     track.see(&neighbour("a", Life::Stopped, false), secs(0));
     assert_eq!(run(&mut track, 'e', 0), Some((ProbeState::Failed, "Container(c) is Non-running".into())));
+    let mut seen = track.clone();
+    seen.see(&neighbour("a", RUNNING, true), secs(3));
+    assert_eq!(seen.next(), Next::RunAt(secs(3)), "to be told right soon");
     track.lives();
     assert_eq!(run(&mut track, 'f', 10), Some((ProbeState::Failed, "no".into())));
     assert_eq!(run(&mut track, 'e', 20), None);
@@ -154,6 +157,23 @@ fn the_first_id_of_a_container_is_no_restart() {
     track.see(&neighbour("", Life::Stopped, false), secs(0));
     run(&mut track, 's', 1);
     assert_eq!(track.see(&neighbour("a", Life::Running(Some(secs(1))), false), secs(2)), None);
+}
+
+/// virtual-kubelet may write back a status from before the start, labels and all.
+#[test]
+fn an_older_copy_of_the_status_neither_stops_nor_restarts_a_container() {
+    let mut track = track(0, 2, false);
+    track.see(&neighbour("a", RUNNING, true), secs(0));
+    run(&mut track, 's', 0);
+    run(&mut track, 'f', 10);
+    assert_eq!(track.see(&neighbour("", Life::Stopped, false), secs(12)), None);
+    assert_eq!(track.next(), Next::RunAt(secs(20)), "not hurried");
+    assert_eq!(run(&mut track, 'f', 20), Some((ProbeState::Failed, "no".into())), "counted on");
+    // A restart that is counted is one.
+    let mut again = neighbour("", Life::Stopped, false);
+    again.incarnation.1 += 1;
+    track.see(&again, secs(22));
+    assert_eq!(run(&mut track, 'f', 22), Some((ProbeState::Failed, "Container(c) is Non-running".into())));
 }
 
 #[test]

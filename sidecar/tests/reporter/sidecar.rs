@@ -92,6 +92,7 @@ pub(crate) struct Options {
     pub(crate) is_native: bool,
     pub(crate) observe_first: bool,
     pub(crate) has_watch: bool,
+    pub(crate) has_shield: bool,
 }
 
 pub(crate) struct Sidecar {
@@ -115,7 +116,7 @@ impl Sidecar {
     pub(crate) fn start(stub: &Stub, folder: &Folder, port: u16, options: Options) -> Self {
         let text = PlanText { probes: Some(plan_text(port)), policies: Some(policies().into()), writes: None };
         let plan = Plan::parse(text.probes.as_deref(), text.policies.as_deref()).expect("plan");
-        let look = LookSettings { period: Duration::from_secs(600), has_watch: false, has_shield: false };
+        let look = LookSettings { period: Duration::from_secs(600), has_watch: false, has_shield: options.has_shield };
         let settings =
             LedgerSettings { uid: "u1".into(), marks: Marks::All, look, observe_first: options.observe_first };
         let host = ApiHost { host: "127.0.0.1".into(), port: stub.port };
