@@ -3,7 +3,7 @@
 use super::bare;
 use super::caller::{Burst, Callee};
 use super::figure::Series;
-use super::replica::{CONFIGURATION, Replica};
+use super::replica::{CONFIGURATION, Cores, Replica};
 use super::review::review;
 use super::town::Town;
 use crate::plane::free_port;
@@ -65,12 +65,12 @@ pub async fn serve_bare(argument: &str) -> Result<()> {
 /// Where one does not come up or gives no patch.
 pub async fn run(town: &Town, binary: &Path, count: usize) -> Result<()> {
     // The very first one makes the certificates.
-    drop(Replica::webhook(&town.plane, binary, &[]).await?);
+    drop(Replica::webhook(&town.plane, binary, Cores::First).await?);
     let mut starts = Vec::new();
     for _ in 0..STARTS {
-        starts.push(Replica::webhook(&town.plane, binary, &[]).await?.1);
+        starts.push(Replica::webhook(&town.plane, binary, Cores::First).await?.1);
     }
-    let (replica, _) = Replica::webhook(&town.plane, binary, &[]).await?;
+    let (replica, _) = Replica::webhook(&town.plane, binary, Cores::First).await?;
     let certificate = Certificate::new()?;
     let port = free_port()?;
     let bare = Replica::bare(&certificate.arguments(port), port).await?;

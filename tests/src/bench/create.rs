@@ -2,7 +2,7 @@
 
 use super::admission::Certificate;
 use super::figure::Series;
-use super::replica::Replica;
+use super::replica::{Cores, Replica};
 use super::town::{MARKER, NAMESPACE, Town, pod};
 use crate::plane::free_port;
 use anyhow::{Result, ensure};
@@ -39,7 +39,7 @@ const WAYS: [Way; 4] = [
 /// # Errors
 /// Where a Pod is not what its way makes of it.
 pub async fn run(town: &Town, binary: &Path, rounds: usize) -> Result<()> {
-    let (replica, _) = Replica::webhook(&town.plane, binary, &[]).await?;
+    let (replica, _) = Replica::webhook(&town.plane, binary, Cores::First).await?;
     replica.register(&town.client).await?;
     let certificate = Certificate::new()?;
     let port = free_port()?;

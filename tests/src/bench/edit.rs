@@ -1,7 +1,7 @@
 //! An edit of a marker that selects thousands of running Pods: how soon all have it, by the number of workers, beside a client
 //! that does the same bare writes with as many at once. And what the webhook's memory is with many Pods and markers.
 
-use super::replica::Replica;
+use super::replica::{Cores, Replica};
 use super::town::{MARKER, NAMESPACE, Town};
 use anyhow::{Context, Result, bail};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Where the bare client writes: as long a text, in a place that nobody heeds.
@@ -37,12 +38,12 @@ pub struct Crowd {
 /// # Errors
 /// Where an edit does not reach all Pods.
 pub async fn run(town: &Town, binary: &Path, crowd: Crowd, workers: &[usize]) -> Result<()> {
-    let (replica, _) = Replica::webhook(&town.plane, binary, &[]).await?;
+    let (replica, _) = Replica::webhook(&town.plane, binary, Cores::All).await?;
     replica.register(&town.client).await?;
     eprintln!("bench: making {crowd:?}");
     populate(town, crowd).await?;
     drop(replica);
-    let (replica, ready) = Replica::webhook(&town.plane, binary, &[]).await?;
+    let (replica, ready) = Replica::webhook(&town.plane, binary, Cores::All).await?;
     replica.register(&town.client).await?;
     let (resident, _) = replica.resident()?;
     let pods = crowd.edited + crowd.others;
@@ -52,24 +53,34 @@ pub async fn run(town: &Town, binary: &Path, crowd: Crowd, workers: &[usize]) ->
         ready.as_secs_f64() * 1e3
     );
     println!(
-        "an edit of a marker of {} running Pods, Pods a second by workers; the bare client as many at once",
+        "an edit of a marker of {} running Pods, Pods a second by workers; the bare client as many at once; both until a watcher has seen all, the webhook watching too",
         crowd.edited
     );
     for (turn, count) in workers.iter().enumerate() {
         set_workers(town, &replica, *count).await?;
         let period = turn + 2;
         let text = format!("\"periodSeconds\":{period}");
-        let seen = tokio::spawn(all_have(town.client.clone(), PLAN_ANNOTATION, text, crowd.edited));
+        let ticks = replica.ticks()?;
+        let seen = watch_all(town, PLAN_ANNOTATION, text, crowd.edited);
         let begin = Instant::now();
         town.marker(NAMESPACE, MARKER, period).await?;
         let ours = seen.await??.saturating_duration_since(begin);
-        let bare = bare_writes(town, crowd.edited, *count, &format!("turn {turn}")).await?;
+        let between = replica.ticks()?;
+        let note = format!("turn {turn}");
+        let seen = watch_all(town, BARE_ANNOTATION, note.clone(), crowd.edited);
+        let begin = Instant::now();
+        bare_writes(town, crowd.edited, *count, &note).await?;
+        let bare = seen.await??.saturating_duration_since(begin);
+        let after = replica.ticks()?;
         let rate = |took: Duration| crowd.edited as f64 / took.as_secs_f64();
+        let each = |ticks: u64| ticks as f64 * 10.0 / crowd.edited as f64;
         println!(
-            "  {count:2} workers {:6.0}   bare client {:6.0}   ratio {:.2}",
+            "  {count:2} workers {:6.0}   bare client {:6.0}   ratio {:.2}   webhook's CPU a Pod {:.2} ms, while it only watches {:.2} ms",
             rate(ours),
             rate(bare),
-            rate(ours) / rate(bare)
+            rate(ours) / rate(bare),
+            each(between - ticks),
+            each(after - between),
         );
     }
     println!("  resident afterwards {} KiB", replica.resident()?.0);
@@ -108,6 +119,11 @@ async fn set_workers(town: &Town, replica: &Replica, count: usize) -> Result<()>
     Ok(())
 }
 
+/// The watch of [`all_have`], on its way.
+fn watch_all(town: &Town, annotation: &'static str, text: String, count: usize) -> JoinHandle<Result<Instant>> {
+    tokio::spawn(all_have(town.client.clone(), annotation, text, count))
+}
+
 /// When `count` Pods had this text in that annotation.
 async fn all_have(client: Client, annotation: &'static str, text: String, count: usize) -> Result<Instant> {
     let api = Api::<PartialObjectMeta<Pod>>::namespaced(client, NAMESPACE);
@@ -129,13 +145,12 @@ async fn all_have(client: Client, annotation: &'static str, text: String, count:
     tokio::time::timeout(PATIENCE, search).await.with_context(|| format!("not all {count} Pods within {PATIENCE:?}"))?
 }
 
-async fn bare_writes(town: &Town, count: usize, at_once: usize, note: &str) -> Result<Duration> {
+async fn bare_writes(town: &Town, count: usize, at_once: usize, note: &str) -> Result<()> {
     let api = Api::<Pod>::namespaced(town.client.clone(), NAMESPACE);
     let selected = ListParams::default().labels(&format!("app={MARKER}"));
     let found = api.list_metadata(&selected).await?.items;
     let text = found.first().and_then(|pod| pod.annotations().get(PLAN_ANNOTATION)).cloned().unwrap_or_default();
     let text = format!("{note} {text}");
-    let begin = Instant::now();
     stream::iter(found.iter().take(count))
         .map(|pod| {
             let (api, text) = (api.clone(), &text);
@@ -148,6 +163,5 @@ async fn bare_writes(town: &Town, count: usize, at_once: usize, note: &str) -> R
         })
         .buffer_unordered(at_once)
         .try_collect::<()>()
-        .await?;
-    Ok(begin.elapsed())
+        .await
 }

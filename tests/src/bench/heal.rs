@@ -23,8 +23,6 @@ pub mod tally;
 
 /// Further apart than the sidecar's 35 s, within which overwrites count as one war.
 const APART: Duration = Duration::from_secs(37);
-/// First transitions are spread over this time.
-const SPREAD: Duration = Duration::from_secs(20);
 /// Between two transitions under the shield: longer than the 5 s of a poll.
 const SHIELDED_APART: Duration = Duration::from_secs(8);
 const START: Duration = Duration::from_secs(180);
@@ -94,7 +92,7 @@ async fn transitions(
     under: &History,
 ) -> Result<(Vec<Round>, BTreeMap<String, Tally>)> {
     let flipped: Vec<_> = subjects.iter().filter(|subject| !subject.name.starts_with("war")).cloned().collect();
-    let step = SPREAD / u32::try_from(flipped.len()).unwrap_or(u32::MAX);
+    let step = APART / u32::try_from(flipped.len()).unwrap_or(u32::MAX);
     let mut tasks = JoinSet::new();
     for (subject, number) in flipped.into_iter().zip(0..) {
         let history = if subject.has_shield { under.clone() } else { open.clone() };

@@ -1,4 +1,4 @@
-//! Servers under measurement as processes on one core: the webhook's binary, and the bare one.
+//! Servers under measurement as processes: the webhook's binary, and the bare one.
 
 use super::town::{MARKER, NAMESPACE, pod};
 use super::usage;
@@ -21,6 +21,15 @@ pub const CONFIGURATION: &str = "probelet-webhook";
 /// A series that is there once a review has been answered.
 const REQUESTS: &str = "probelet_admission_requests_total{";
 
+/// Where a server may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// On the first only; callers have the others.
+    First,
+    /// Wherever the kernel puts it.
+    All,
+}
+
 /// A running server; killed when dropped.
 pub struct Replica {
     child: Child,
@@ -32,18 +41,17 @@ pub struct Replica {
 // === impl Replica ===
 
 impl Replica {
-    /// Starts the webhook on the first core with its own identity; the time until it said that it is ready.
+    /// Starts the webhook with its own identity; the time until it said that it is ready.
     ///
     /// # Errors
     /// Where it is not ready within [`PATIENCE`].
-    pub async fn webhook(plane: &Plane, binary: &Path, arguments: &[&str]) -> Result<(Self, Duration)> {
+    pub async fn webhook(plane: &Plane, binary: &Path, cores: Cores) -> Result<(Self, Duration)> {
         let (port, admin) = (free_port()?, free_port()?);
         let begin = Instant::now();
-        let child = on_first_core(binary)
+        let child = on(cores, binary)
             .env("KUBECONFIG", plane.kubeconfig(WEBHOOK)?)
             .args([format!("--listen=127.0.0.1:{port}"), format!("--admin-listen=127.0.0.1:{admin}")])
             .args(["--extra-names=127.0.0.1", "--sidecar-image=example.com/probelet:1", "--drain=100ms"])
-            .args(arguments)
             .stdout(std::fs::File::create(plane.folder().join(format!("webhook-{port}.log")))?)
             .spawn()
             .with_context(|| format!("cannot run {} under taskset", binary.display()))?;
@@ -65,7 +73,7 @@ impl Replica {
     /// # Errors
     /// Where it does not listen within [`PATIENCE`].
     pub async fn bare(arguments: &[String], port: u16) -> Result<Self> {
-        let child = on_first_core(&std::env::current_exe()?).args(arguments).stdout(Stdio::null()).spawn()?;
+        let child = on(Cores::First, &std::env::current_exe()?).args(arguments).stdout(Stdio::null()).spawn()?;
         let begin = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             ensure!(begin.elapsed() < PATIENCE, "the bare server does not listen");
@@ -81,6 +89,14 @@ impl Replica {
     pub fn resident(&self) -> Result<(u64, u64)> {
         let memory = |name| usage::memory(self.child.id(), name);
         Ok((memory("VmRSS")?, memory("RssFile")?))
+    }
+
+    /// CPU time used so far in clock ticks of 10 ms.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn ticks(&self) -> Result<u64> {
+        usage::ticks(self.child.id())
     }
 
     /// The body of an answer on the admin port; empty where there is none.
@@ -122,9 +138,15 @@ impl Drop for Replica {
     }
 }
 
-/// The first core is for what is measured; callers have the others.
-fn on_first_core(program: &Path) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["--cpu-list", "0"]).arg(program).stdin(Stdio::null()).stderr(Stdio::inherit());
+fn on(cores: Cores, program: &Path) -> Command {
+    let mut command = match cores {
+        Cores::First => {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["--cpu-list", "0"]).arg(program);
+            taskset
+        }
+        Cores::All => Command::new(program),
+    };
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
     command
 }
