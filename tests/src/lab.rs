@@ -37,7 +37,11 @@ impl Lab {
     /// The lab that `PROBELET_LAB` names; without it the default one.
     pub fn from_env() -> Result<Self> {
         let layout = Layout::from_env()?;
-        Ok(Self { isolation: Isolation::of(&layout), group: ControlGroup::new(layout.name()), layout })
+        Ok(Self {
+            isolation: Isolation::of(&layout),
+            group: ControlGroup::new(layout.name(), layout.containerds().into()),
+            layout,
+        })
     }
 
     /// Where its things are.

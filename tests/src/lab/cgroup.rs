@@ -1,5 +1,6 @@
 //! The control groups under one parent of the lab's own, in every hierarchy (version 1 has several,
-//! version 2 one). All of the lab's processes are in them, so they can be found and ended.
+//! version 2 one), and those of kubelet's containers beside them. All of the lab's processes are in
+//! them, so they can be found and ended.
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,16 +14,24 @@ const DAEMONS: &str = "daemons";
 /// must be filled in first) they stay where they were.
 const COUNTED: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 
+/// Without groups for classes of service, kubelet names no parent for its containers
+/// (kubernetes/kubernetes:pkg/kubelet/cm/pod_container_manager_linux.go `podContainerManagerNoop`), and containerd takes
+/// this one, under which every container has a group of its id.
+const NAMELESS: &str = "k8s.io";
+/// Where a containerd keeps a folder for each container that runs, below its state folder.
+const TASKS: &str = "state/io.containerd.runtime.v2.task/k8s.io";
+
 /// The lab's groups.
 #[derive(Clone, Debug)]
 pub struct ControlGroup {
     name: String,
+    containerds: Vec<PathBuf>,
 }
 
 impl ControlGroup {
-    /// The groups below `/NAME`.
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned() }
+    /// The groups below `/NAME`, and those of the containers of these containerds, told by their folders.
+    pub fn new(name: &str, containerds: Vec<PathBuf>) -> Self {
+        Self { name: name.to_owned(), containerds }
     }
 
     /// The parent of an ordinary or virtual node's containers, as kubelet and CRI name it.
@@ -83,8 +92,17 @@ impl ControlGroup {
 
     /// The lab's folders in all hierarchies, the deepest first.
     fn groups(&self) -> Vec<PathBuf> {
+        let containers: Vec<_> = self
+            .containerds
+            .iter()
+            .filter_map(|dir| std::fs::read_dir(dir.join(TASKS)).ok())
+            .flat_map(|entries| entries.flatten().map(|entry| entry.file_name()))
+            .collect();
         let mut found = Vec::new();
         for hierarchy in hierarchies().unwrap_or_default() {
+            for container in &containers {
+                collect(&hierarchy.path.join(NAMELESS).join(container), &mut found);
+            }
             collect(&hierarchy.path.join(&self.name), &mut found);
         }
         found

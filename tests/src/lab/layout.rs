@@ -64,7 +64,12 @@ impl Layout {
     /// The sockets of the two containerds: the ordinary node's and the virtual nodes'. Each kubelet
     /// removes containers that it does not know, so it cannot share one with them.
     pub fn containerd_sockets(&self) -> [PathBuf; 2] {
-        ["containerd", "containerd-virtual"].map(|name| self.path(&format!("{name}/containerd.sock")))
+        self.containerds().map(|dir| dir.join("containerd.sock"))
+    }
+
+    /// Their folders.
+    pub fn containerds(&self) -> [PathBuf; 2] {
+        ["containerd", "containerd-virtual"].map(|name| self.path(name))
     }
 }
 

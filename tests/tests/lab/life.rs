@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use probelet_tests::command;
+use probelet_tests::lab::node::PAUSE_IMAGE;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -33,10 +34,19 @@ fn lab_comes_back_after_a_crash_and_leaves_nothing() -> Result<()> {
     for (name, id) in processes(folder)? {
         ensure!(ids.get(&name) != Some(&id), "{name} was not started again");
     }
+    let containers = run_pod()?;
+    ensure!(containers.len() == 2, "one container and what holds its Pod's namespaces: {containers:?}");
+    for id in &containers {
+        ensure!(!groups(id)?.is_empty(), "no group of a container that runs: {id}");
+    }
 
     lab("down")?;
     let after = traces()?;
     ensure!(after.is_empty(), "left behind: {after:?}");
+    for id in containers {
+        let left = groups(&id)?;
+        ensure!(left.is_empty(), "left behind of a container: {left:?}");
+    }
     ensure!(!device.exists(), "left behind: {}", device.display());
     Ok(())
 }
@@ -44,6 +54,38 @@ fn lab_comes_back_after_a_crash_and_leaves_nothing() -> Result<()> {
 /// Runs the lab's program for that lab; its standard output.
 fn lab(action: &str) -> Result<String> {
     command::run(Command::new(env!("CARGO_BIN_EXE_lab")).env("PROBELET_LAB", NAME).arg(action))
+}
+
+/// A Pod that kubelet runs; the ids of its containers.
+fn run_pod() -> Result<Vec<String>> {
+    const POD: &str =
+        r#"{"spec": {"nodeName": "node-1", "enableServiceLinks": false, "automountServiceAccountToken": false}}"#;
+    let kubectl = |words: &[&str]| {
+        command::run(Command::new(env!("CARGO_BIN_EXE_lab")).env("PROBELET_LAB", NAME).arg("kubectl").args(words))
+    };
+    kubectl(&["wait", "--for=create", "--timeout=60s", "serviceaccount/default"])?;
+    let image = format!("--image={PAUSE_IMAGE}");
+    kubectl(&["run", "held", &image, "--image-pull-policy=Never", "--overrides", POD])?;
+    kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod/held"])?;
+    let folder = format!("/var/lib/probelet-lab-{NAME}/containerd/state/io.containerd.runtime.v2.task/k8s.io");
+    let entries = std::fs::read_dir(folder)?.flatten();
+    Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+}
+
+/// Control groups of a container, and processes that are in one.
+fn groups(id: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
+        let group = hierarchy.path().join("k8s.io").join(id);
+        found.extend(group.exists().then(|| group.display().to_string()));
+    }
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let text = |file| std::fs::read_to_string(process.path().join(file)).unwrap_or_default();
+        // One that has ended and that nobody has asked for yet has no command line.
+        let is_left = text("cgroup").contains(id) && !text("cmdline").is_empty();
+        found.extend(is_left.then(|| process.path().display().to_string()));
+    }
+    Ok(found)
 }
 
 fn processes(folder: &Path) -> Result<std::collections::BTreeMap<String, u64>> {
