@@ -9,9 +9,17 @@ mod form;
 mod net;
 #[path = "isolated/packet.rs"]
 mod packet;
+#[path = "isolated/resolver.rs"]
+mod resolver;
 
+#[expect(dead_code, reason = "written for the tests of the reporter")]
+#[path = "reporter/app.rs"]
+mod app;
 #[path = "handler_grpc/server.rs"]
 mod grpc;
 #[expect(dead_code, reason = "written for the tests of httpGet")]
 #[path = "handler_http/server.rs"]
 mod server;
+#[expect(dead_code, reason = "written for the tests of the reporter")]
+#[path = "reporter/stub.rs"]
+mod stub;

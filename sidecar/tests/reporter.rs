@@ -1,13 +1,16 @@
 //! The reporter against an API server that misbehaves by script.
 
+#[path = "reporter/app.rs"]
+mod app;
 #[path = "reporter/sidecar.rs"]
 mod sidecar;
 #[path = "reporter/stub.rs"]
 mod stub;
 
+use app::{App, Folder};
 use probelet_sidecar::reporter::End;
 use serde_json::json;
-use sidecar::{App, Folder, Options, Sidecar, plan_text, policies};
+use sidecar::{Options, Sidecar, plan_text, policies};
 use std::time::{Duration, Instant};
 use stub::{Reply, Stub, label, pod};
 

@@ -30,7 +30,12 @@ fn main() -> ExitCode {
 fn run(config: Config) -> ExitCode {
     log::start(config.log_level, config.log_format);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime.map_err(sidecar::StartError::Signal).and_then(|runtime| runtime.block_on(sidecar::run(config)));
+    let ended = runtime.map_err(sidecar::StartError::Signal).and_then(|runtime| {
+        let ended = runtime.block_on(sidecar::run(config));
+        // A thread that waits for a resolver may wait for ten seconds more; dropped, the runtime would wait for it.
+        runtime.shutdown_background();
+        ended
+    });
     match ended {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

@@ -33,7 +33,7 @@ const SET_UP: &str = "
     ip route add default via fd99::1 dev out
     mount -t tmpfs tmpfs /dev/shm
     echo 'hosts: files dns' > /dev/shm/nsswitch.conf
-    printf 'nameserver %s\\noptions timeout:1 attempts:1\\n' $RESOLVER > /dev/shm/resolv.conf
+    echo nameserver $RESOLVER > /dev/shm/resolv.conf
     printf '127.0.0.1 localhost\\n' > /dev/shm/hosts
     for file in nsswitch.conf resolv.conf hosts; do mount --bind /dev/shm/$file /etc/$file; done
 ";
@@ -66,6 +66,11 @@ pub(crate) fn alone(name: &str, test: impl FnOnce(&Net)) {
     print!("{told}");
 }
 
+/// What a test runs on; its servers end with it.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime")
+}
+
 impl Net {
     fn raise() -> Self {
         let output = Command::new("sh").args(["-euc", SET_UP]).env("RESOLVER", RESOLVER).output().expect("sh");
@@ -77,6 +82,12 @@ impl Net {
     pub(crate) fn names(&self, lines: &str) {
         // In place: the file is mounted.
         std::fs::write("/etc/hosts", format!("127.0.0.1 localhost\n{lines}\n")).expect("hosts");
+    }
+
+    /// Lets resolvers give up after a second rather than ten.
+    pub(crate) fn ask_once(&self) {
+        let text = format!("nameserver {RESOLVER}\noptions timeout:1 attempts:1\n");
+        std::fs::write("/etc/resolv.conf", text).expect("resolv.conf");
     }
 
     /// Packets that left so far, or tried to.

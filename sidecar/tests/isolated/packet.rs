@@ -2,7 +2,7 @@
 
 use super::form::{ANSWERS, HOSTS, LOCATIONS, NAMES};
 use super::grpc::{self, Script};
-use super::net::{METADATA, Net, POD_IPS, alone};
+use super::net::{METADATA, Net, POD_IPS, alone, runtime};
 use super::server::{Server, Tls};
 use probelet_protocol::plan::Plan;
 use probelet_protocol::setting::ProbeHost;
@@ -211,9 +211,8 @@ async fn own_addresses(prober: &mut Prober<'_>) {
 #[test]
 fn no_form_of_a_probe_sends_a_packet_out_of_the_pod() {
     alone("packet::no_form_of_a_probe_sends_a_packet_out_of_the_pod", |net| {
+        net.ask_once();
         net.names(&NAMES.map(|name| format!("{METADATA} {name}")).join("\n"));
-        // Its servers end with it.
-        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime().block_on(what_leaves_is_counted(net));
         let (before, mut forms) = (net.left(), 0);
         for pod_ips in [&[][..], &POD_IPS] {

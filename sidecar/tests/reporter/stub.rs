@@ -68,7 +68,16 @@ pub(crate) fn pod() -> Value {
 
 impl Stub {
     pub(crate) async fn start(pod: Value, script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        Self::start_at("127.0.0.1", pod, script).await
+    }
+
+    /// At another address of loopback.
+    pub(crate) async fn start_at(
+        address: &str,
+        pod: Value,
+        script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.expect("bind");
         let (config, ca) = certificate();
         let port = listener.local_addr().expect("address").port();
         let state =
@@ -121,7 +130,8 @@ fn certificate() -> (ServerConfig, String) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("ca");
     let key = KeyPair::generate().expect("key");
-    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("params");
+    let names = ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
+    let leaf = CertificateParams::new(names).expect("params");
     let leaf = leaf.signed_by(&key, &issuer).expect("leaf");
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
