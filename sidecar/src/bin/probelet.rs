@@ -33,7 +33,7 @@ fn run(config: Config) -> ExitCode {
     let ended = runtime.map_err(sidecar::StartError::Signal).and_then(|runtime| {
         let ended = runtime.block_on(sidecar::run(config));
         // A thread that waits for a resolver may wait for ten seconds more; dropped, the runtime would wait for it.
-        runtime.shutdown_background();
+        std::mem::forget(runtime);
         ended
     });
     match ended {
