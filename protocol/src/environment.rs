@@ -45,7 +45,7 @@ pub const LOG_LEVEL: &str = "PROBELET_LOG_LEVEL";
 pub const LOG_FORMAT: &str = "PROBELET_LOG_FORMAT";
 /// Port of `/metrics` and `/healthz`; unset: no port is opened.
 pub const METRICS_PORT: &str = "PROBELET_METRICS_PORT";
-/// `true`: transitions are also told as Events of the Pod.
+/// `true`: transitions, and the begin of a war of overwrites, are also told as Events of the Pod.
 pub const EVENTS: &str = "PROBELET_EVENTS";
 /// Folder with `token` and `ca.crt`, [`crate::name::TOKEN_DIR`] where unset.
 pub const TOKEN_DIR: &str = "PROBELET_TOKEN_DIR";

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::PodName;
 use crate::desired::Settled;
 use crate::dial::REFUSED;
+use crate::event::Note;
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, Step};
 use crate::look::Awaited;
@@ -48,7 +49,7 @@ pub struct Parts {
     /// From the watch, or from the volume where there is none.
     pub sights: mpsc::Receiver<Sight>,
     /// To the writer of Events, where there is one.
-    pub events: Option<mpsc::Sender<Report>>,
+    pub events: Option<mpsc::Sender<Note>>,
 }
 
 /// What is told of the own Pod without being asked.

@@ -259,6 +259,37 @@ async fn a_watched_overwrite_is_healed_within_fifty_milliseconds() {
 }
 
 #[tokio::test]
+async fn a_war_is_told_by_one_event() {
+    let app = App::start().await;
+    let stub = Stub::start(pod(), |_, _| Reply::Serve).await;
+    let folder = Folder::new(&stub.ca, "t");
+    let options = Options { has_watch: true, has_events: true, ..Default::default() };
+    let _sidecar = Sidecar::start(&stub, &folder, app.port, options);
+    let events = || {
+        let posted = stub.seen().into_iter().filter(|seen| seen.line.starts_with("POST "));
+        posted.map(|seen| seen.body).collect::<Vec<_>>()
+    };
+    stub.until("up", |pod| label(pod, "up") == Some("yes")).await;
+    for _ in 0..3 {
+        stub.edit(|pod| pod["metadata"]["labels"] = json!({}));
+        stub.until("healed", |pod| label(pod, "up") == Some("yes")).await;
+    }
+    // The transition's, and the war's: the third heal was the last at once.
+    let start = Instant::now();
+    while events().len() < 2 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:#?}", stub.seen());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stub.edit(|pod| pod["metadata"]["labels"] = json!({}));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(label(&stub.pod(), "up"), None, "it heals at once in a war");
+    let events = events();
+    let told: Vec<_> = events.iter().map(|event| (event["type"].as_str(), event["reason"].as_str())).collect();
+    assert_eq!(told, [(Some("Normal"), Some("ProbeSucceeded")), (Some("Warning"), Some("MarksOverwritten"))]);
+    assert_eq!(events[1]["involvedObject"]["uid"], "u1");
+}
+
+#[tokio::test]
 async fn a_live_edit_of_the_plan_is_taken_up_and_takes_old_marks_along() {
     let app = App::start().await;
     let stub = Stub::start(pod(), |_, _| Reply::Serve).await;

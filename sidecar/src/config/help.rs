@@ -41,7 +41,7 @@ pub(super) const SETTINGS: &[(&str, &str, &str)] = &[
     (env::LOG_LEVEL, "error, warn, info (every transition), debug (every run) or trace", "info"),
     (env::LOG_FORMAT, "text or json", "text"),
     (env::METRICS_PORT, "port of /metrics, /healthz and, from inside the Pod, POST /probe", "no port is opened"),
-    (env::EVENTS, "true: transitions are told as Events of the Pod too", "false"),
+    (env::EVENTS, "true: transitions, and wars of overwrites, are told as Events of the Pod too", "false"),
     (SERVICE_HOST, "API server: IPv4, IPv6 or name; Kubernetes sets it", "required"),
     (SERVICE_PORT, "its port; Kubernetes sets it", "443"),
 ];

@@ -2,6 +2,7 @@
 
 use super::Reporter;
 use crate::desired::{Unit, Want};
+use crate::event::Note;
 use crate::ledger::Finding;
 use crate::patch::Patch;
 use crate::repeat::Repeat;
@@ -17,10 +18,7 @@ impl Reporter {
         for report in std::mem::take(&mut self.riding) {
             self.parts.stats.marked(now.saturating_sub(report.at));
             transition(&report, &self.wrote, took);
-            if let Some(events) = &self.parts.events {
-                // Full: Events are best effort.
-                let _ = events.try_send(report);
-            }
+            self.note(Note::Transition(report));
         }
         if self.repeat.over("api") {
             tracing::info!("the API server takes marks again");
@@ -40,6 +38,7 @@ impl Reporter {
             self::finding(&finding, &mut self.repeat, now);
             if let Finding::War(_) = finding {
                 self.parts.stats.war.store(1, Relaxed);
+                self.note(Note::War);
             }
         }
         let (stats, counts) = (&self.parts.stats, self.parts.ledger.counts());
@@ -48,6 +47,14 @@ impl Reporter {
         stats.refused.store(self.parts.ledger.refused_count() as u64, Relaxed);
         if !self.parts.ledger.is_war() {
             stats.war.store(0, Relaxed);
+        }
+    }
+
+    /// As an Event, where there are any.
+    fn note(&self, note: Note) {
+        if let Some(events) = &self.parts.events {
+            // Full: Events are best effort.
+            let _ = events.try_send(note);
         }
     }
 }

@@ -7,6 +7,7 @@ use probelet_protocol::setting::{Marks, ProbeHost};
 use probelet_sidecar::api::Api;
 use probelet_sidecar::clock::Clock;
 use probelet_sidecar::config::{ApiHost, PodName};
+use probelet_sidecar::event::{self, Events};
 use probelet_sidecar::exec::AgentsHandle;
 use probelet_sidecar::fleet::{Fleet, FleetSettings};
 use probelet_sidecar::handler::Target;
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) observe_first: bool,
     pub(crate) has_watch: bool,
     pub(crate) has_shield: bool,
+    pub(crate) has_events: bool,
 }
 
 pub(crate) struct Sidecar {
@@ -62,6 +64,11 @@ impl Sidecar {
         if options.has_watch {
             tokio::spawn(Watch::new(api(), pod.clone(), sights, Random::new(2)).run(clock));
         }
+        let events = options.has_events.then(|| {
+            let (events, events_in) = mpsc::channel(event::WAITING);
+            tokio::spawn(Events::new(api(), pod.clone(), clock, events_in).run());
+            events
+        });
         let (reports, reports_in) = mpsc::channel(8);
         let stats = Arc::default();
         let (knocks, _) = broadcast::channel(4);
@@ -77,7 +84,7 @@ impl Sidecar {
             stats,
             reports: reports_in,
             sights: sights_in,
-            events: None,
+            events,
         };
         let (stop, stopped) = oneshot::channel();
         let reporter = tokio::spawn(Reporter::new(parts, api()).run(async {
