@@ -19,6 +19,7 @@ pub mod image;
 pub mod key;
 pub mod lab;
 pub mod marker;
+pub mod namespace;
 pub mod plane;
 pub mod pod;
 pub mod progress;

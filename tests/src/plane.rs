@@ -164,7 +164,15 @@ impl Plane {
     /// # Errors
     /// Where the API server has not written its certificate yet.
     pub async fn client(&self) -> Result<Client> {
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(ADMIN)?)?;
+        self.client_of(ADMIN).await
+    }
+
+    /// A client that is one of the users.
+    ///
+    /// # Errors
+    /// Where the kubeconfig cannot be written or used.
+    pub async fn client_of(&self, token: &str) -> Result<Client> {
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig(token)?)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         Ok(Client::try_from(config)?)
     }

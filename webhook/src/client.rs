@@ -19,6 +19,14 @@ pub const WATCH_SECONDS: u32 = 60;
 /// is gone is found within 9 s, at no cost to the API server itself.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::from_secs(2), 2);
 
+/// The same for a peer that owes us the acknowledgement of a request: without this the kernel tries for a quarter of an hour, and a list
+/// or the opening of a watch, which have no deadline, would wait so long.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(9);
+
+/// A connection that has been idle for longer is not used again. It may be dead and not know it yet, and each that is tried costs a
+/// deadline: with three of them in a row a leader loses its Lease. Longer than the time between two renewals.
+const REUSE: Duration = Duration::from_secs(3);
+
 /// Why the API server gave no answer that can be used.
 #[derive(Debug, Error)]
 pub enum CallError {
@@ -59,13 +67,16 @@ pub async fn connect() -> Result<Client, ClientError> {
     connector.set_keepalive(Some(KEEPALIVE.0));
     connector.set_keepalive_interval(Some(KEEPALIVE.1));
     connector.set_keepalive_retries(Some(KEEPALIVE.2));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
     let connector = config.rustls_https_connector_with_connector(connector)?;
+    let client =
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).pool_idle_timeout(REUSE).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
+        .service(client);
     Ok(Client::new(service, config.default_namespace))
 }
 

@@ -3,9 +3,8 @@
 //! paths there) goes into the lab's folder instead, and no mount of theirs is seen outside.
 
 use crate::lab::layout::Layout;
-use crate::{binary, command};
+use crate::{binary, command, namespace};
 use anyhow::{Context, Result, bail};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,18 +88,7 @@ impl Isolation {
 
     /// Does `work` on a thread of the lab's network namespace: its 127.0.0.1 is the lab's.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let file = std::fs::File::open(self.net_file())?;
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                let kind = rustix::thread::LinkNameSpaceType::Network;
-                rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind))?;
-                anyhow::Ok(work())
-            });
-            match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        namespace::within(&self.net_file(), work)
     }
 
     /// Lets go of the namespaces; they end with the last process in them.

@@ -151,7 +151,8 @@ fn patch(webhooks: &[(&str, Option<&[u8]>)], bundle: &str) -> Option<Value> {
 fn changes<K: Registration>(api: Api<K>, name: &str) -> impl Stream<Item = ()> + use<K> {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
     watcher(api, config).default_backoff().filter_map(async |event| match event {
-        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => Some(()),
+        // Also when everything has been listed: what changed between our look and that would never be told.
+        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone) => Some(()),
         Ok(_) => None,
         Err(error) => {
             warn!(%error, kind = %K::kind(&()), "watching the webhook's registration");

@@ -187,7 +187,8 @@ fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
 fn changes(api: Api<Secret>, name: &str) -> impl Stream<Item = ()> + use<> {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}")).timeout(WATCH_SECONDS);
     watcher(api, config).default_backoff().filter_map(async |event| match event {
-        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => Some(()),
+        // Also when everything has been listed: what changed between our look and that would never be told.
+        Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_) | watcher::Event::InitDone) => Some(()),
         Ok(_) => None,
         Err(error) => {
             warn!(%error, "watching the certificates' Secret");

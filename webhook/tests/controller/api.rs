@@ -24,10 +24,12 @@ static TURNS: [Mutex<()>; 2] = [const { Mutex::const_new(()) }; 2];
 
 pub(crate) struct Server(Plane);
 
-/// A turn with the API server.
+/// A turn with the API server. At its end nothing that the webhook has asked for may have been refused, whatever the test was about.
 pub(crate) struct Lab {
     pub(crate) client: Client,
     pub(crate) server: &'static Server,
+    /// Requests that were refused in the turns before.
+    refused: usize,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -40,6 +42,12 @@ impl Server {
         let plane = Plane::start(Some(AUDIT)).await.expect("API server");
         plane.install().expect("the chart's objects");
         let client = plane.client().await.expect("client");
+        for (verb, group, resource, name) in
+            [("patch", "", "pods", ""), ("update", "coordination.k8s.io", "leases", "probelet-webhook")]
+        {
+            let right = json!({"verb": verb, "group": group, "resource": resource, "name": name, "namespace": "probelet-system"});
+            eventually("the roles are in force", async || may(&client, right.clone()).await.then_some(())).await;
+        }
         let node = json!({"metadata": {"name": "virtual", "labels": {"type": "virtual-kubelet"}}});
         create::<Node>(&Api::all(client), node).await;
         Self(plane)
@@ -54,10 +62,15 @@ impl Server {
         self.0.kubeconfig_by(plane::WEBHOOK, port).expect("kubeconfig")
     }
 
-    /// What the webhook has asked for so far, as `verb resource`.
+    /// What the webhook has asked for so far, as the audit log has it.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        self.0.audit()
+    }
+
+    /// The same, as `verb resource`.
     pub(crate) fn asked(&self) -> Vec<String> {
         let part = |event: &Value, path| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let events = self.0.audit();
+        let events = self.audit();
         events.iter().map(|event| format!("{} {}", part(event, "/verb"), part(event, "/objectRef/resource"))).collect()
     }
 
@@ -69,6 +82,11 @@ impl Server {
             line.starts_with("apiserver_admission_webhook_request_total{") && line.contains("probelet.io\"")
         });
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// Requests of the webhook that were refused for want of a right, or by a policy.
+    fn refused(&self) -> Vec<Value> {
+        self.audit().into_iter().filter(|event| event["responseStatus"]["code"] == 403).collect()
     }
 
     /// Forgets everything in etcd that is not the present, so that no watch can go on from an earlier point.
@@ -102,7 +120,12 @@ impl Lab {
             turn = TURNS[1].lock() => (1, turn),
         };
         let server = SERVERS[number].get_or_init(Server::start).await;
-        let lab = Self { client: server.0.client().await.expect("client"), server, _turn: turn };
+        let lab = Self {
+            client: server.0.client().await.expect("client"),
+            server,
+            refused: server.refused().len(),
+            _turn: turn,
+        };
         // The replicas of the test before were killed: nobody shall wait for the end of their term.
         let _ = lab.leases().delete("probelet-webhook", &DeleteParams::default()).await;
         lab
@@ -136,6 +159,25 @@ impl Lab {
     pub(crate) async fn remove_pod(&self, namespace: &str, name: &str) {
         self.pods(namespace).delete(name, &DeleteParams::default().grace_period(0)).await.expect("deleted");
     }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let refused = self.server.refused().split_off(self.refused);
+        assert!(refused.is_empty() || std::thread::panicking(), "the webhook was refused: {refused:#?}");
+    }
+}
+
+/// Whether the webhook has a right.
+async fn may(client: &Client, right: Value) -> bool {
+    let user = "system:serviceaccount:probelet-system:probelet-webhook";
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+        "spec": {"user": user, "resourceAttributes": right}});
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let answer: Value =
+        client.request(request.body(review.to_string().into_bytes()).expect("request")).await.expect("review");
+    answer["status"]["allowed"] == true
 }
 
 pub(crate) async fn create<K>(api: &Api<K>, object: Value) -> K

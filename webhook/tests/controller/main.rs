@@ -11,4 +11,5 @@ mod mount;
 mod proxy;
 mod replica;
 mod restart;
+mod rights;
 mod settings;

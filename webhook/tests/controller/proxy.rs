@@ -15,7 +15,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Listens on a port of loopback; everything goes to that other port.
     pub(crate) fn start(target: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("port");
+        Self::start_on(TcpListener::bind("127.0.0.1:0").expect("port"), target)
+    }
+
+    /// The same for what comes in there, which may be in another network.
+    pub(crate) fn start_on(listener: TcpListener, target: u16) -> Self {
         let port = listener.local_addr().expect("address").port();
         let silenced = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&silenced);

@@ -4,10 +4,13 @@ use crate::api::{Lab, eventually, folder, free_port};
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
+use probelet_tests::namespace::Namespace;
 use serde_json::json;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_probelet-webhook");
 
 pub(crate) struct Replica {
     child: Child,
@@ -24,9 +27,18 @@ impl Replica {
 
     /// The same, with another way to the API server.
     pub(crate) fn start_by(lab: &Lab, api: u16, arguments: &[&str]) -> Self {
+        Self::spawn(lab, Command::new(PROGRAM), api, arguments)
+    }
+
+    /// The same in a network of its own, which the API server cannot call.
+    pub(crate) fn start_within(lab: &Lab, namespace: &Namespace, api: u16, arguments: &[&str]) -> Self {
+        Self::spawn(lab, namespace.command(PROGRAM), api, arguments)
+    }
+
+    fn spawn(lab: &Lab, mut command: Command, api: u16, arguments: &[&str]) -> Self {
         let (port, admin) = (free_port(), free_port());
         let log = folder(lab.server).join(format!("webhook-{port}.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_probelet-webhook"))
+        let child = command
             .env("KUBECONFIG", lab.server.kubeconfig_by(api))
             .args([format!("--listen=127.0.0.1:{port}"), format!("--admin-listen=127.0.0.1:{admin}")])
             .args(["--extra-names=127.0.0.1", "--sidecar-image=example.com/probelet:1"])
