@@ -39,6 +39,8 @@ pub const PERIOD: &str = "PROBELET_PERIOD";
 pub const TIMEOUT: &str = "PROBELET_TIMEOUT";
 /// Duration between rare looks at the Pod in patch-only mode.
 pub const LOOK: &str = "PROBELET_LOOK";
+/// Duration over which sidecars come back after trouble with the API server.
+pub const RETRY_SPREAD: &str = "PROBELET_RETRY_SPREAD";
 /// [`crate::setting::LogLevel`].
 pub const LOG_LEVEL: &str = "PROBELET_LOG_LEVEL";
 /// [`crate::setting::LogFormat`].

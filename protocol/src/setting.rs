@@ -39,6 +39,8 @@ pub struct Settings {
     pub timeout: ByProbe,
     /// `probelet.io/look`: at least 1 min.
     pub look: Option<Duration>,
+    /// `probelet.io/retry-spread`: at least 1 s.
+    pub retry_spread: Option<Duration>,
     /// `probelet.io/log-level`.
     pub log_level: Option<LogLevel>,
     /// `probelet.io/log-format`.
@@ -69,7 +71,7 @@ pub enum SettingError {
 }
 
 /// Names of all settings, without the prefix.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 18] = [
     "cpu-limit",
     "cpu-request",
     "defaults",
@@ -86,10 +88,12 @@ pub const KEYS: [&str; 17] = [
     "observe",
     "period",
     "probe-host",
+    "retry-spread",
     "timeout",
 ];
 
 const SHORTEST_LOOK: Duration = Duration::from_secs(60);
+const SHORTEST_SPREAD: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Reads the settings among a Pod's annotations.
@@ -128,6 +132,7 @@ impl Settings {
             "period" => text.parse().map(|periods| self.period = periods),
             "timeout" => text.parse().map(|timeouts| self.timeout = timeouts),
             "look" => put(&mut self.look, parse_duration(text, SHORTEST_LOOK)),
+            "retry-spread" => put(&mut self.retry_spread, parse_duration(text, SHORTEST_SPREAD)),
             "log-level" => put(&mut self.log_level, text.parse()),
             "log-format" => put(&mut self.log_format, text.parse()),
             "metrics-port" => put(&mut self.metrics_port, value::parse_port(text)),

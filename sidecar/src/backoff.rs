@@ -19,6 +19,7 @@ pub enum Trouble {
 /// Counts tries and gives waits.
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
+    spread: Duration,
     tries: u32,
     /// Tries that ended in the same trouble; a wait for a server that was away says nothing about one that throttles.
     same: u32,
@@ -43,6 +44,12 @@ impl Trouble {
 }
 
 impl Backoff {
+    /// `spread` is over how long at least the waits of a herd are spread: nobody can know by itself how many others saw the
+    /// same outage.
+    pub fn new(spread: Duration) -> Self {
+        Self { spread, ..Self::default() }
+    }
+
     /// The wait before the next try: a random part (`random`, 0 to 1) of a bound that doubles with each try. A
     /// Retry-After is waited in full, with the random part on top of it.
     pub fn next(&mut self, trouble: Trouble, retry_after: Option<Duration>, random: f64) -> Duration {
@@ -50,7 +57,10 @@ impl Backoff {
         if self.trouble.replace(trouble) != Some(trouble) {
             self.same = 0;
         }
-        let bound = first.saturating_mul(1 << self.same.min(16)).min(longest);
+        let mut bound = first.saturating_mul(1 << self.same.min(16)).min(longest);
+        if trouble != Trouble::Forbidden {
+            bound = bound.max(self.spread);
+        }
         self.same = self.same.saturating_add(1);
         self.tries = self.tries.saturating_add(1);
         let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
@@ -64,7 +74,7 @@ impl Backoff {
 
     /// A request went through.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.spread);
     }
 }
 

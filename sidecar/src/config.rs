@@ -27,6 +27,7 @@ pub const SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
 pub const SERVICE_PORT: &str = "KUBERNETES_SERVICE_PORT";
 /// Between rare looks where nothing is set.
 pub const DEFAULT_LOOK: Duration = Duration::from_secs(600);
+const SHORTEST_SPREAD: Duration = Duration::from_secs(1);
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Everything that a sidecar is told.
@@ -53,6 +54,8 @@ pub struct Config {
     pub observe: Observation,
     /// When it is looked at.
     pub look: LookSettings,
+    /// Over how long to come back after trouble with the API server.
+    pub retry_spread: Duration,
     /// What is written.
     pub marks: Marks,
     /// Meaning of unset times, and times that replace the probes' own.
@@ -154,6 +157,9 @@ impl Config {
                 has_watch: false,
                 has_shield: reader.with(env::SHIELD, parse_bool).unwrap_or_default(),
             },
+            retry_spread: reader
+                .with(env::RETRY_SPREAD, |text| parse_duration(text, SHORTEST_SPREAD))
+                .unwrap_or_default(),
             marks: reader.parsed(env::MARKS),
             timing: TimingSettings {
                 defaults: reader.parsed::<Defaults>(env::DEFAULTS),

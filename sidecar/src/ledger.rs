@@ -27,6 +27,8 @@ pub struct LedgerSettings {
     pub marks: Marks,
     /// When to look.
     pub look: LookSettings,
+    /// Over how long to come back after trouble with the API server.
+    pub retry_spread: Duration,
     /// Nothing is written before the Pod was seen once: the sidecar was started before in this Pod.
     pub observe_first: bool,
 }
@@ -119,6 +121,7 @@ impl Ledger {
     /// Nothing settled, nothing observed.
     pub fn new(settings: LedgerSettings, plan: Plan, mut random: Random) -> Self {
         let looks = Looks::new(settings.look, random.fork());
+        let backoff = Backoff::new(settings.retry_spread);
         Self {
             settings,
             plan,
@@ -136,7 +139,7 @@ impl Ledger {
             chatter: Chatter::default(),
             looks,
             refusals: Refusals::default(),
-            backoff: Backoff::default(),
+            backoff,
             random,
             counts: Counts::default(),
         }

@@ -1,6 +1,7 @@
 //! Puts the parts together: settings in, a marked Pod out, until told to stop.
 
 use crate::api::{Api, ApiError};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edit::Edits;
@@ -81,7 +82,8 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
     let (reports, reports_in) = mpsc::channel(REPORTS);
     let (sights, sights_in) = mpsc::channel(1);
     if config.observe == Observation::Watch {
-        tasks.spawn(Watch::new(watch_api, config.pod.clone(), sights, random.fork()).run(clock));
+        let backoff = Backoff::new(config.retry_spread);
+        tasks.spawn(Watch::new(watch_api, config.pod.clone(), sights, random.fork(), backoff).run(clock));
     } else {
         tasks.spawn(Edits::new(config.token_dir.clone(), &config.plan_text).run(sights));
     }
@@ -94,8 +96,13 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
     let knocks = doors(&mut tasks, &config, &stats).await;
     let agents = agents(&mut tasks, &mut config, &knocks);
     let fleet = Fleet::new(fleet_settings(&mut config, agents), clock, random.fork(), stats.clone(), reports, knocks);
-    let look = config.look;
-    let settings = LedgerSettings { uid: config.pod.uid.clone(), marks: config.marks, look, observe_first };
+    let settings = LedgerSettings {
+        uid: config.pod.uid.clone(),
+        marks: config.marks,
+        look: config.look,
+        retry_spread: config.retry_spread,
+        observe_first,
+    };
     let parts = Parts {
         pod: config.pod,
         is_native: config.is_native,

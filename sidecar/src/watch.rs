@@ -54,8 +54,8 @@ enum WatchError {
 
 impl Watch {
     /// Not watching yet. `api` is for this watch alone.
-    pub fn new(api: Api, pod: PodName, sights: mpsc::Sender<Sight>, random: Random) -> Self {
-        Self { api, pod, sights, random, backoff: Backoff::default(), repeat: Repeat::default() }
+    pub fn new(api: Api, pod: PodName, sights: mpsc::Sender<Sight>, random: Random, backoff: Backoff) -> Self {
+        Self { api, pod, sights, random, backoff, repeat: Repeat::default() }
     }
 
     /// Watches until nobody listens any more; begins again with back-off whenever the watch ends.

@@ -15,6 +15,7 @@ fn settings_are_read_and_foreign_and_own_annotations_passed_over() {
         ("probelet.io/period", "1s, health=250ms"),
         ("probelet.io/probe-host", "::1"),
         ("probelet.io/look", "30m"),
+        ("probelet.io/retry-spread", "40s"),
         ("probelet.io/native-sidecar", "true"),
         ("probelet.io/metrics-port", "9900"),
     ])
@@ -24,6 +25,7 @@ fn settings_are_read_and_foreign_and_own_annotations_passed_over() {
     assert_eq!(settings.period.get("other"), Some(Duration::from_secs(1)));
     assert_eq!(settings.timeout.get("other"), None);
     assert_eq!(settings.look, Some(Duration::from_secs(1800)));
+    assert_eq!(settings.retry_spread, Some(Duration::from_secs(40)));
     assert_eq!((settings.native_sidecar, settings.metrics_port), (Some(true), Some(9900)));
 }
 
@@ -52,6 +54,7 @@ fn every_bad_setting_is_refused_by_key_with_what_is_allowed() {
         ("probelet.io/native-sidecar", "yes", "must be true or false"),
         ("probelet.io/metrics-port", "0", "between 1 and 65535"),
         ("probelet.io/look", "1s", "from 1m"),
+        ("probelet.io/retry-spread", "10ms", "from 1s"),
         ("probelet.io/image", " ", "must not be empty"),
     ] {
         let errors = parse(&[(key, text)]).expect_err(key);

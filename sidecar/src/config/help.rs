@@ -31,6 +31,11 @@ pub(super) const SETTINGS: &[(&str, &str, &str)] = &[
     (env::MARKS, "what is written: all, or conditions (for providers that cannot bear label changes)", "all"),
     (env::OBSERVE, "how the Pod is seen: patch (one RBAC verb), or watch (needs get and watch)", "patch"),
     (env::LOOK, "between rare looks at the Pod in patch mode, such as 10m", "10m"),
+    (
+        env::RETRY_SPREAD,
+        "after trouble with the API server, over how long its sidecars come back: 1s for each 250 of them",
+        "up to 4s where it was away",
+    ),
     (env::SHIELD, "true: the cluster puts overwritten marks back, so no looks are needed", "false"),
     (
         env::NATIVE_SIDECAR,

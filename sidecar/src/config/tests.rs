@@ -42,6 +42,7 @@ fn every_setting_is_read() {
         (env::DEFAULTS, "core"),
         (env::PERIOD, "250ms"),
         (env::LOOK, "5m"),
+        (env::RETRY_SPREAD, "40s"),
         (env::METRICS_PORT, "9100"),
         (env::EVENTS, "true"),
         (SERVICE_HOST, "[fd00::1]"),
@@ -53,6 +54,7 @@ fn every_setting_is_read() {
     assert!(config.is_native && config.look.has_shield && config.has_events);
     assert_eq!((config.observe, config.marks), (Observation::Watch, Marks::Conditions));
     assert_eq!((config.look.period, config.metrics_port), (Duration::from_secs(300), Some(9100)));
+    assert_eq!(config.retry_spread, Duration::from_secs(40));
     assert_eq!(config.api, ApiHost { host: "fd00::1".into(), port: 6443 });
 }
 

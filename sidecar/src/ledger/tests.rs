@@ -27,7 +27,7 @@ struct World {
 
 fn settings() -> LedgerSettings {
     let look = LookSettings { period: Duration::from_secs(600), has_watch: false, has_shield: false };
-    LedgerSettings { uid: "u".into(), marks: Marks::All, look, observe_first: false }
+    LedgerSettings { uid: "u".into(), marks: Marks::All, look, retry_spread: Duration::ZERO, observe_first: false }
 }
 
 fn world(settings: LedgerSettings) -> World {

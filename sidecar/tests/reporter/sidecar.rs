@@ -5,6 +5,7 @@ use super::stub::Stub;
 use probelet_protocol::plan::Plan;
 use probelet_protocol::setting::{Marks, ProbeHost};
 use probelet_sidecar::api::Api;
+use probelet_sidecar::backoff::Backoff;
 use probelet_sidecar::clock::Clock;
 use probelet_sidecar::config::{ApiHost, PodName};
 use probelet_sidecar::event::{self, Events};
@@ -54,15 +55,20 @@ impl Sidecar {
         let text = PlanText { probes: Some(plan_text(port)), policies: Some(policies().into()), writes: None };
         let plan = Plan::parse(text.probes.as_deref(), text.policies.as_deref()).expect("plan");
         let look = LookSettings { period: Duration::from_secs(600), has_watch: false, has_shield: options.has_shield };
-        let settings =
-            LedgerSettings { uid: "u1".into(), marks: Marks::All, look, observe_first: options.observe_first };
+        let settings = LedgerSettings {
+            uid: "u1".into(),
+            marks: Marks::All,
+            look,
+            retry_spread: Duration::ZERO,
+            observe_first: options.observe_first,
+        };
         let host = ApiHost { host: "127.0.0.1".into(), port: stub.port };
         let api = || Api::try_new(host.clone(), folder.0.clone(), "test").expect("api");
         let pod = PodName { namespace: "games".into(), name: "game-0".into(), uid: "u1".into() };
         let clock = Clock::start();
         let (sights, sights_in) = mpsc::channel(1);
         if options.has_watch {
-            tokio::spawn(Watch::new(api(), pod.clone(), sights, Random::new(2)).run(clock));
+            tokio::spawn(Watch::new(api(), pod.clone(), sights, Random::new(2), Backoff::default()).run(clock));
         }
         let events = options.has_events.then(|| {
             let (events, events_in) = mpsc::channel(event::WAITING);

@@ -49,6 +49,7 @@ pub(super) fn literals(pod: &Pod, keys: &Keys, options: &Options<'_>) -> Vec<(&'
         (variable::PERIOD, (!settings.period.is_empty()).then(|| settings.period.to_string())),
         (variable::TIMEOUT, (!settings.timeout.is_empty()).then(|| settings.timeout.to_string())),
         (variable::LOOK, settings.look.map(|value| format_duration(value).to_string())),
+        (variable::RETRY_SPREAD, settings.retry_spread.map(|value| format_duration(value).to_string())),
         (variable::LOG_LEVEL, settings.log_level.map(|value| value.to_string())),
         (variable::LOG_FORMAT, settings.log_format.map(|value| value.to_string())),
         (variable::METRICS_PORT, settings.metrics_port.map(|value| value.to_string())),
