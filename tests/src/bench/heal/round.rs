@@ -84,7 +84,7 @@ pub(super) async fn rounds(
     let mut at = free(&subject, &mut history).await? + delay;
     let (mut before, mut rounds) = (Tally::new(), Vec::new());
     for number in 0.. {
-        tokio::time::sleep_until(at.into()).await;
+        until_free(&subject, &history, at).await;
         if rounds.len() == count {
             break;
         }
@@ -106,11 +106,22 @@ pub(super) async fn rounds(
             Fate::Unknown
         });
         rounds.extend(counts.then_some(Round { case: subject.case, has_shield: subject.has_shield, fate }));
-        // On a machine that is slow for a moment the heal was late, and the thirty seconds after it are too.
-        let last = history.since(&subject.name, 0).last().map_or(at, |entry| entry.at);
-        at = (at + apart).max(if subject.has_shield { at } else { last + WAR_FREE });
+        at += apart;
     }
     Ok((rounds, before))
+}
+
+/// Waits until `at`, and longer where marks were put back shortly before: a polled node that left them alone once is no war any
+/// more, so what it overwrites next is healed three times in 15 s, and nothing for thirty seconds then.
+async fn until_free(subject: &Subject, history: &History, mut at: Instant) {
+    loop {
+        tokio::time::sleep_until(at.into()).await;
+        let last = history.since(&subject.name, 0).last().map(|entry| entry.at + WAR_FREE);
+        match last {
+            Some(free) if !subject.has_shield && free > Instant::now() => at = free,
+            _ => return,
+        }
+    }
 }
 
 async fn follow(history: &mut History, pod: &str, before: usize, healthy: bool) -> Result<Fate> {
