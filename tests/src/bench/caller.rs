@@ -25,7 +25,7 @@ pub struct Callee {
 pub struct Burst {
     /// Answers a second.
     pub rate: f64,
-    /// From the request's due time to its answer.
+    /// From the request to its answer; where the answer before it was late, from the time at which the request was due.
     pub took: Series,
 }
 
@@ -105,11 +105,13 @@ async fn calls(
     let mut due = begin;
     for _ in 0..count {
         match every {
-            // The time is that of the plan, so a late answer also makes the next one late.
+            // A late answer also makes the next one late. That the caller's own core slept a little longer does not.
             Some(every) => {
-                until(due).await;
+                let is_late = Instant::now() > due;
+                tokio::time::sleep_until(due.into()).await;
+                let from = if is_late { due } else { Instant::now() };
                 call(&mut sender, &body).await?;
-                durations.push(due.elapsed());
+                durations.push(from.elapsed());
                 due += every;
             }
             None => {
@@ -120,16 +122,6 @@ async fn calls(
         }
     }
     Ok(durations)
-}
-
-/// The runtime's timer has a grain of one millisecond, which is longer than what is measured.
-async fn until(due: Instant) {
-    if let Some(early) = due.checked_sub(Duration::from_millis(2)) {
-        tokio::time::sleep_until(early.into()).await;
-    }
-    while Instant::now() < due {
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn call(sender: &mut SendRequest<Full<Bytes>>, body: &Bytes) -> Result<()> {
