@@ -3,6 +3,7 @@
 mod api;
 mod calls;
 mod certificates;
+mod evictions;
 mod leader;
 mod markers;
 mod matching;
