@@ -11,6 +11,7 @@ use probelet_tests::deploy::NAMESPACE;
 use probelet_tests::pod::{app, has_container};
 use probelet_tests::space::{self, Labels, Space};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,10 @@ static TURN: Mutex<()> = Mutex::const_new(());
 
 /// What one Pod's creation may take where nothing answers: two calls of two seconds and one more pass.
 const DEAD: Duration = Duration::from_millis(6500);
+/// The same for its binding: one call of two seconds, and what two busy cores need beside it.
+const DEAD_BINDING: Duration = Duration::from_secs(4);
+/// How many of the Pods are bound to a node: its provider has to bear them.
+const BOUND: usize = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_webhook_delays_a_pod_by_seconds_and_the_pod_is_told_of_it_later() -> Result<()> {
@@ -40,12 +45,19 @@ async fn a_frozen_webhook_delays_a_pod_by_seconds_and_the_pod_is_told_of_it_late
         ensure!(processes.len() == 2, "the webhook's processes: {processes:?}");
         webhook::signal(&processes, Signal::STOP);
         let created = create_at_once(&space, 20).await;
+        let bound = match &created {
+            Ok(created) => bind_at_once(&space, &created[..BOUND]).await,
+            Err(_) => Ok(Vec::new()),
+        };
         webhook::signal(&processes, Signal::CONT);
-        let created = created?;
+        let (created, bound) = (created?, bound?);
         let slowest = created.iter().map(|(_, took)| *took).max().unwrap_or_default();
         println!("20 Pods with both replicas stopped: the slowest took {slowest:?}");
         ensure!(slowest <= DEAD, "a Pod took {slowest:?}");
         ensure!(slowest >= Duration::from_secs(1), "the replicas were not stopped: {slowest:?}");
+        println!("{BOUND} of them bound to a node: {bound:?}");
+        ensure!(bound.iter().all(|took| *took <= DEAD_BINDING), "a binding took too long: {bound:?}");
+        ensure!(bound.iter().all(|took| *took >= Duration::from_secs(1)), "the hook was not asked: {bound:?}");
         let missed: BTreeSet<_> = created.iter().filter_map(|(pod, _)| pod.metadata.name.clone()).collect();
         ensure!(created.iter().all(|(pod, _)| !has_container(pod, name::SIDECAR_CONTAINER)), "somebody answered");
         webhook::told(&space, &missed, Duration::from_secs(30)).await
@@ -70,6 +82,19 @@ async fn create_at_once(space: &Space, count: usize) -> Result<Vec<(Pod, Duratio
         created.push(task.await??);
     }
     Ok(created)
+}
+
+/// Binds these Pods to a virtual node at the same time, as a scheduler does: how long each took.
+async fn bind_at_once(space: &Space, created: &[(Pod, Duration)]) -> Result<Vec<Duration>> {
+    let bind = async |(pod, _): &(Pod, Duration)| {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let target = json!({"apiVersion": "v1", "kind": "Node", "name": "virtual-push"});
+        let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target});
+        let (pods, params, begin) = (space.api::<Pod>(), PostParams::default(), Instant::now());
+        let answer: kube::Result<Value> = pods.create_subresource("binding", name, &params, &binding).await;
+        answer.map(|_| begin.elapsed()).context("a Pod was not bound")
+    };
+    futures_util::future::try_join_all(created.iter().map(bind)).await
 }
 
 /// Names of all Pods that were made, and of those that were not injected.
