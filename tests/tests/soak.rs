@@ -34,10 +34,9 @@ struct Ground {
     application: PathBuf,
 }
 
-/// A sidecar that runs, and whose Pod it marks.
+/// A sidecar that runs, and marks its Pod.
 struct Marked {
     sidecar: LocalSidecar,
-    identity: Identity,
 }
 
 impl Ground {
@@ -55,7 +54,7 @@ impl Ground {
     async fn sidecar(&self, name: &str, plan: &LocalPlan, extra: &[(&str, &str)]) -> Result<Marked> {
         let identity = Identity::create(&self.space.cluster().client(), self.space.name(), name, plan).await?;
         let sidecar = identity.sidecar(&self.sidecar, &self.config, extra)?;
-        Ok(Marked { sidecar, identity })
+        Ok(Marked { sidecar })
     }
 }
 

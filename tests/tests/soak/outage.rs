@@ -1,17 +1,67 @@
 //! The way to the API server is blocked for a while (fault F8 b and c): what happened meanwhile is on the Pod within five seconds of
-//! its being free.
+//! its being free. With a server that is really stopped, on a lab of its own:
+//!
+//! ```text
+//! export PROBELET_LAB=fault; make deploy
+//! cargo test -p probelet-tests --test soak -- --ignored --nocapture a_frozen_process
+//! make lab-down
+//! ```
 
-use super::Ground;
 use super::proxy::{Proxy, Way};
+use super::{Ground, Marked};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use probelet_tests::bench::application::Application;
 use probelet_tests::bench::local::LABEL;
 use probelet_tests::bench::plan::LocalPlan;
+use probelet_tests::lab::Lab;
+use probelet_tests::lab::daemon::identity::Identity;
 use probelet_tests::pod::has_label;
-use probelet_tests::space::{self, Labels};
+use probelet_tests::space::{self, Labels, Space};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::time::{Duration, Instant};
+
+const NAME: &str = "blocked";
+
+/// A sidecar that marks what it probes, over a connection that stands.
+struct Scene {
+    space: Space,
+    application: Application,
+    sidecar: Marked,
+}
+
+impl Scene {
+    async fn start(space: &Space, ground: &Ground, environment: &[(&str, &str)]) -> Result<Self> {
+        let application = Application::start(&ground.application).await?;
+        let http = json!({"httpGet": {"port": application.http, "path": "/health"}});
+        let plan = LocalPlan::default().and("http", http).labelled(LABEL);
+        let sidecar = ground.sidecar(NAME, &plan, environment).await?;
+        let scene = Self { space: space.clone(), application, sidecar };
+        scene.marked(true, 30).await?;
+        scene.application.switch(false)?;
+        scene.marked(false, 10).await?;
+        Ok(scene)
+    }
+
+    async fn marked(&self, healthy: bool, limit: u64) -> Result<()> {
+        let wanted = healthy.to_string();
+        let is_so = |pod: &Pod| has_label(pod, LABEL, &wanted);
+        let found = self.space.wait_for_pod(NAME, "to be marked", Duration::from_secs(limit), is_so).await;
+        found.map(drop).with_context(|| self.sidecar.sidecar.log())
+    }
+
+    /// The way is free: what happened meanwhile has five seconds.
+    async fn heals(&self, what: &str) -> Result<()> {
+        let free = Instant::now();
+        self.marked(true, 20).await?;
+        let took = free.elapsed();
+        println!("{what}: marked {took:?} after the way was free");
+        let log = || self.sidecar.sidecar.log();
+        ensure!(took <= Duration::from_secs(5), "{what}: marked {took:?} after the way was free\n{}", log());
+        Ok(())
+    }
+}
 
 async fn a_blocked_way_heals(way: Way, time: Duration) -> Result<()> {
     space::with("soak", Labels::opted_in(), move |space| async move {
@@ -20,34 +70,17 @@ async fn a_blocked_way_heals(way: Way, time: Duration) -> Result<()> {
         let (host, port) = (url.host().context("API server without host")?, url.port_u16().unwrap_or(443));
         let server = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await?.next();
         let proxy = Proxy::start(server.context("the API server's address")?).await?;
-        let application = Application::start(&ground.application).await?;
-        let http = json!({"httpGet": {"port": application.http, "path": "/health"}});
-        let plan = LocalPlan::default().and("http", http).labelled(LABEL);
         let port = proxy.port.to_string();
         let environment = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", port.as_str())];
-        let sidecar = ground.sidecar("blocked", &plan, &environment).await?;
-        let follow = async |healthy: &str, limit: u64| {
-            let is_so = |pod: &Pod| has_label(pod, LABEL, healthy);
-            let found = space.wait_for_pod("blocked", "to be marked", Duration::from_secs(limit), is_so).await;
-            found.map(drop).with_context(|| sidecar.sidecar.log())
-        };
-        follow("true", 30).await?;
-        application.switch(false)?;
-        follow("false", 10).await?;
+        let scene = Scene::start(&space, &ground, &environment).await?;
 
         proxy.set(way).await;
-        application.switch(true)?;
+        scene.application.switch(true)?;
         tokio::time::sleep(time).await; // the outage itself
-        let missing = space.api::<Pod>().get("blocked").await?;
+        let missing = space.api::<Pod>().get(NAME).await?;
         ensure!(has_label(&missing, LABEL, "false"), "the way was not blocked");
         proxy.set(Way::Free).await;
-        let free = Instant::now();
-        follow("true", 20).await?;
-        let took = free.elapsed();
-        println!("{way:?} for {time:?}: marked {took:?} after the way was free");
-        ensure!(took <= Duration::from_secs(5), "marked {took:?} after the way was free\n{}", sidecar.sidecar.log());
-        drop(sidecar.identity);
-        Ok(())
+        scene.heals(&format!("{way:?} for {time:?}")).await
     })
     .await
 }
@@ -62,4 +95,52 @@ async fn a_stopped_api_server_is_outlasted() -> Result<()> {
 #[ignore = "a soak test of a minute"]
 async fn dropped_packets_are_outlasted() -> Result<()> {
     a_blocked_way_heals(Way::Dropped, Duration::from_secs(60)).await
+}
+
+/// A process under SIGSTOP; goes on when dropped.
+struct Frozen(Pid);
+
+impl Frozen {
+    /// The lab's API server; never that of the lab that everybody uses.
+    fn api_server(lab: &Lab) -> Result<Self> {
+        let layout = lab.layout();
+        ensure!(layout.name() != "probelet-lab", "this stops an API server: give it a lab of its own by PROBELET_LAB");
+        let process = Identity::load(&layout.path("process").join("kube-apiserver")).context("no kube-apiserver")?;
+        ensure!(process.is_alive(), "kube-apiserver does not run");
+        let process = Self(Pid::from_raw(process.id().cast_signed()).context("process id")?);
+        kill_process(process.0, Signal::STOP)?;
+        Ok(process)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "stops an API server for half a minute; see the head of this file"]
+async fn a_frozen_process_of_the_api_server_is_outlasted() -> Result<()> {
+    let lab = Lab::from_env()?;
+    space::with("soak", Labels::opted_in(), move |space| async move {
+        let ground = Ground::of(&space).await?;
+        let scene = Scene::start(&space, &ground, &[]).await?;
+        for (round, time) in [30, 10, 45].map(Duration::from_secs).into_iter().enumerate() {
+            if round > 0 {
+                scene.application.switch(false)?;
+                scene.marked(false, 10).await?;
+            }
+            let frozen = Frozen::api_server(&lab)?;
+            scene.application.switch(true)?;
+            tokio::time::sleep(time).await; // the outage itself
+            let pods = space.api::<Pod>();
+            let asked = tokio::time::timeout(Duration::from_secs(1), pods.get(NAME)).await;
+            ensure!(asked.is_err(), "the API server answered although it is stopped");
+            drop(frozen);
+            scene.heals(&format!("stopped for {time:?}")).await?;
+        }
+        Ok(())
+    })
+    .await
 }
