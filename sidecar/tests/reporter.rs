@@ -192,6 +192,19 @@ async fn sigterm_ends_it_at_once_even_while_the_server_is_silent() {
 }
 
 #[tokio::test]
+async fn a_pod_that_is_over_ends_the_sidecar() {
+    for phase in ["Failed", "Succeeded"] {
+        let app = App::start().await;
+        let mut over = pod();
+        over["status"]["phase"] = json!(phase);
+        let stub = Stub::start(over, |_, _| Reply::Serve).await;
+        let folder = Folder::new(&stub.ca, "t");
+        let sidecar = Sidecar::start(&stub, &folder, app.port, Options::default());
+        assert_eq!(sidecar.end().await, End::Done, "{phase}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_s_sidecar_ends_when_the_others_have() {
     let mut app = App::start().await;
     let mut job = pod();

@@ -1,11 +1,14 @@
-//! A probe's course: kubernetes/kubernetes:pkg/kubelet/prober/worker_test.go. Readiness probes there are what OpenKruise's
-//! probes are like: they never stop at a failure.
+//! A probe's course: kubernetes/kubernetes:pkg/kubelet/prober/worker_test.go, and what of prober_manager_test.go is about results.
+//! Readiness probes there are what OpenKruise's probes are like: they never stop at a failure. What is about startup probes
+//! alone (`TestStartupProbe..Threshold`, `TestResultRunOnStartupCheckFailure`, `TestStartupProbeDisabledByStarted`) is the node's
+//! here too; the sidecar is told when one has passed.
 
+use probelet_protocol::plan::Plan;
 use probelet_sidecar::neighbour::{Life, Neighbour, neighbours};
 use probelet_sidecar::observed::Observed;
 use probelet_sidecar::outcome::Outcome;
 use probelet_sidecar::threshold::ProbeState::{self, Failed, Succeeded, Unknown};
-use probelet_sidecar::timing::Timing;
+use probelet_sidecar::timing::{Timing, TimingSettings};
 use probelet_sidecar::track::{Next, Reason, Track};
 use std::time::Duration;
 
@@ -223,4 +226,100 @@ fn errors_are_thrown_away_and_then_told() {
     }
     assert_eq!(worker.probe('e'), Some(Unknown));
     assert_eq!(worker.probe('s'), Some(Succeeded));
+}
+
+/// `TestDoProbe`: the Pod failed, is being deleted, and an initial delay that has passed before it began.
+#[test]
+fn the_end_of_a_pod_decides_whether_it_goes_on() {
+    let seen = |metadata: &str, phase: &str| {
+        let json = format!(
+            r#"{{"metadata":{{"uid":"u"{metadata}}},"spec":{{"containers":[{{"name":"main"}}]}},"status":{{"phase":"{phase}",
+            "containerStatuses":[{{"name":"main","containerID":"x://1","started":true,"state":{{"running":{{}}}}}}]}}}}"#
+        );
+        Observed::parse(json.as_bytes()).expect("pod")
+    };
+    // Upstream's worker ends, the sidecar does: `a_pod_that_is_over_ends_the_sidecar` in reporter.rs.
+    assert!(seen("", "Failed").is_over && seen("", "Succeeded").is_over);
+    // Readiness goes on.
+    let deleted = seen(r#","deletionTimestamp":"2026-01-02T03:04:05Z""#, "Running");
+    assert!(deleted.is_terminating && !deleted.is_over);
+    let neighbour = neighbours(&deleted, secs(0), 0)["main"].clone();
+    let mut worker = Worker::new(1, 1, 0, false);
+    worker.see("x://1", neighbour.life, neighbour.is_started);
+    assert_eq!(worker.probe('s'), Some(Succeeded));
+    // The delay is -100 upstream; that one is 0 is `timing`'s.
+    let text = r#"[{"name":"p","containerName":"main","probe":{"tcpSocket":{"port":1},"initialDelaySeconds":-100}}]"#;
+    let plan = Plan::parse(Some(text), None).expect("plan");
+    assert_eq!(Timing::of(&plan.probes[0], &TimingSettings::default()).initial_delay, secs(0));
+}
+
+/// `TestUpdatePodStatus`: a container is ready by its last result while it runs. What is not ready there has no condition here, or
+/// is Failed.
+#[test]
+fn a_result_holds_while_its_container_runs() {
+    for (name, has_startup_probe, is_started, results, life, expected) in [
+        ("probed_container_ready", false, true, "s", RUNNING, Some(Succeeded)),
+        ("probed_container_pending", false, true, "", RUNNING, None),
+        ("probed_container_unready", false, true, "f", RUNNING, Some(Failed)),
+        ("not_started_container_no_readiness", true, false, "s", RUNNING, None),
+        ("started_container_no_readiness", true, true, "s", RUNNING, Some(Succeeded)),
+        // Succeeded before; ended for good.
+        ("terminated_container", false, true, "s", Life::Ended, Some(Failed)),
+        // Or to be started again: asked once more, and nobody answers.
+        ("terminated_container, Always", false, true, "sf", Life::Stopped, Some(Failed)),
+    ] {
+        let mut worker = Worker::new(1, 1, 0, has_startup_probe);
+        worker.see("x", RUNNING, is_started);
+        let mut results = results.chars();
+        if let Some(first) = results.next() {
+            worker.probe(first);
+        }
+        if life != RUNNING {
+            worker.see("x", life, is_started);
+        }
+        for result in results {
+            worker.probe(result);
+        }
+        assert_eq!(worker.state, expected, "{name}");
+    }
+}
+
+/// `TestUpdatePodStatusWithInitContainers`. kubelet works out whether a container has started, and we read it; what it says of
+/// the readiness of init containers that are no sidecars has no counterpart.
+#[test]
+fn native_sidecars_are_seen_as_containers_are() {
+    let json = r#"{"metadata":{"uid":"u"},"spec":{"restartPolicy":"Always","containers":[{"name":"main"}]},"status":{
+        "initContainerStatuses":[
+            {"name":"not_started_container","containerID":"x://1","started":false,"state":{"running":{}}},
+            {"name":"started_container","containerID":"x://2","started":true,"state":{"running":{}}},
+            {"name":"terminated_container","containerID":"x://3","started":false,"state":{"terminated":{"exitCode":0}}}]}}"#;
+    let seen = neighbours(&Observed::parse(json.as_bytes()).expect("pod"), secs(0), 0);
+    for (name, has_startup_probe, life, goes_on) in [
+        ("not_started_container", true, RUNNING, false),
+        ("started_container", true, RUNNING, true),
+        ("terminated_container", false, Life::Stopped, true),
+    ] {
+        assert_eq!(seen[name].life, life, "{name}");
+        let mut worker = Worker::new(1, 1, 0, has_startup_probe);
+        worker.see("x", seen[name].life, seen[name].is_started);
+        assert_eq!(matches!(worker.track.next(), Next::RunAt(_)), goes_on, "{name}");
+    }
+}
+
+/// openkruise/kruise:pkg/daemon/podprobe/results_manager_test.go `TestResultManagerSet`: which results are news.
+#[test]
+fn results_are_news_as_in_kruise_daemon() {
+    let ok = |message: &str| Ok::<_, Error>(Outcome::Success(message.into()));
+    let first = ok("success, version1");
+    for (name, second, after, is_news) in [
+        ("second probe, no changed", ok("success, version1"), 10, false),
+        ("second probe, state changed", Ok(Outcome::Failure("failed".into())), 10, true),
+        ("second probe, msg changed", ok("success, version2"), 10, true),
+        // Told again there, to renew lastProbeTime. Here a steady Pod sends nothing.
+        ("100 probe, no changed, but over ten minutes", ok("success, version1"), 610, false),
+    ] {
+        let mut track = Worker::new(1, 1, 0, false).track;
+        assert!(track.ran(&first, secs(1), secs(1)).is_some(), "first probe");
+        assert_eq!(track.ran(&second, secs(after), secs(after)).is_some(), is_news, "{name}");
+    }
 }

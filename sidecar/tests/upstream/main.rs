@@ -5,8 +5,10 @@
 
 mod course;
 mod exec;
+mod fleet;
 mod grpc;
 mod http;
+mod mark;
 mod port;
 mod request;
 mod tcp;
