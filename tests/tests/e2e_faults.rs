@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
+#[path = "faults/cert_manager.rs"]
+mod cert_manager;
 #[path = "faults/lab.rs"]
 mod lab;
 #[path = "faults/webhook.rs"]

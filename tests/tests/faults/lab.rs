@@ -26,7 +26,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The lab that PROBELET_LAB names, never the one that everybody uses.
-fn own_lab() -> Result<Lab> {
+pub(crate) fn own_lab() -> Result<Lab> {
     let lab = Lab::from_env()?;
     ensure!(
         lab.layout().name() != "probelet-lab",
@@ -36,7 +36,7 @@ fn own_lab() -> Result<Lab> {
 }
 
 /// Runs the lab's program for it.
-fn run(arguments: &[&str]) -> Result<String> {
+pub(crate) fn run(arguments: &[&str]) -> Result<String> {
     command::run(Command::new(env!("CARGO_BIN_EXE_lab")).args(arguments))
 }
 
@@ -126,7 +126,7 @@ impl Authority {
 }
 
 /// Upgrades the release to these values and waits until it has come up.
-fn upgrade(values: &[String]) -> Result<String> {
+pub(crate) fn upgrade(values: &[String]) -> Result<String> {
     let chart = work_tree().join("manifests/chart").display().to_string();
     let mut arguments =
         vec!["helm", "upgrade", "probelet", &chart, "--namespace", NAMESPACE, "--reset-then-reuse-values"];
@@ -154,7 +154,8 @@ async fn a_given_secret_is_served_and_its_new_certificate_taken_without_a_missed
         webhook::whole(space.cluster(), 2).await?;
         webhook::set_failure_policy(space.cluster(), "Fail").await?;
         webhook::mark(&space).await?;
-        rotate(&space, &secrets, &authority).await
+        let second = Patch::Merge(json!({"stringData": authority.secret("given-tls")?.string_data}));
+        rotate(&space, async || Ok(secrets.patch("given-tls", &PatchParams::default(), &second).await.map(drop)?)).await
     })
     .await;
     webhook::set_failure_policy(&cluster, "Ignore").await?;
@@ -163,19 +164,21 @@ async fn a_given_secret_is_served_and_its_new_certificate_taken_without_a_missed
     outcome.and(restored.map(drop))
 }
 
-/// Exchanges the Secret's certificate, and creates Pods until both replicas have taken it.
-async fn rotate(space: &Space, secrets: &Api<Secret>, authority: &Authority) -> Result<()> {
-    let taken = |logs: &str| logs.matches("serving certificate in use").count();
-    let before = logs(space).await?;
-    ensure!(before.iter().all(|log| taken(log) == 1), "each replica says when it takes a certificate: {before:?}");
-    let second = authority.secret("given-tls")?;
-    let patch = Patch::Merge(json!({"stringData": second.string_data}));
-    secrets.patch("given-tls", &PatchParams::default(), &patch).await?;
+/// Exchanges what is served, and creates Pods until both replicas have taken it.
+pub(crate) async fn rotate(space: &Space, exchange: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    let taken = async || {
+        let logs = logs(space).await?.into_iter();
+        anyhow::Ok(logs.map(|log| log.matches("serving certificate in use").count()).collect::<Vec<_>>())
+    };
+    let before = taken().await?;
+    ensure!(before.len() == 2 && !before.contains(&0), "each replica says when it takes a certificate: {before:?}");
+    exchange().await?;
     let (begin, mut pods) = (Instant::now(), 0_u32);
-    while !logs(space).await?.iter().all(|log| taken(log) == 2) {
+    while taken().await?.iter().zip(&before).any(|(now, before)| now <= before) {
         for _ in 0..20 {
             pods += 1;
-            let made = space.create_object(&webhook::pod(&format!("web-{pods}"))).await?;
+            let params = PostParams { dry_run: true, ..PostParams::default() };
+            let made = space.api::<Pod>().create(&params, &webhook::pod(&format!("web-{pods}"))).await?;
             ensure!(has_container(&made, name::SIDECAR_CONTAINER), "Pod {pods} was not injected");
         }
         ensure!(begin.elapsed() < Duration::from_secs(180), "the new certificate is not taken");

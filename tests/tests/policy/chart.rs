@@ -31,8 +31,10 @@ fn definitions() -> [Value; 2] {
     let issuer = json!({"type": "object", "required": ["name"], "properties": {
         "name": text, "kind": text, "group": text}});
     let certificate = json!({"type": "object", "required": ["issuerRef", "secretName"], "properties": {
-        "secretName": text, "dnsNames": {"type": "array", "items": text}, "privateKey": key, "issuerRef": issuer}});
-    let issuer = json!({"type": "object", "properties": {"selfSigned": {"type": "object", "properties": {
+        "secretName": text, "dnsNames": {"type": "array", "items": text}, "privateKey": key, "issuerRef": issuer,
+        "isCA": {"type": "boolean"}, "commonName": text, "duration": text}});
+    let ca = json!({"type": "object", "required": ["secretName"], "properties": {"secretName": text}});
+    let issuer = json!({"type": "object", "properties": {"ca": ca, "selfSigned": {"type": "object", "properties": {
         "crlDistributionPoints": {"type": "array", "items": text}}}}});
     [definition("Certificate", "certificates", &certificate), definition("Issuer", "issuers", &issuer)]
 }
@@ -59,7 +61,8 @@ async fn what_is_rendered_for_cert_manager_is_accepted_by_its_definitions() -> R
             if document.is(kind) {
                 let yaml =
                     document.yaml().replace("namespace: probelet-system", &format!("namespace: {}", stage.namespace));
-                let at = format!("{}/probelet-webhook", path(plural));
+                let name = if document.is_named("probelet-webhook") { "" } else { "-ca" };
+                let at = format!("{}/probelet-webhook{name}", path(plural));
                 let answer = request::apply(&stage.admin, &at, &yaml, true).await?;
                 ensure!(answer.code < 300, "{kind}: {} {}", answer.code, answer.message());
                 let misspelt = yaml.replace("\nspec:\n", "\nspec:\n  nonsense: true\n");
@@ -79,9 +82,17 @@ async fn what_is_rendered_for_cert_manager_is_accepted_by_its_definitions() -> R
     for path in made {
         request::delete(&stage.admin, &path).await?;
     }
-    ensure!(seen.len() == 4, "{} objects", seen.len());
-    let certificate = seen.iter().find(|body| body["kind"] == "Certificate").expect("a Certificate");
-    ensure!(certificate["spec"]["dnsNames"] == json!(["probelet-webhook.probelet-system.svc"]), "{certificate}");
+    ensure!(seen.len() == 6, "{} objects", seen.len());
+    let spec = |kind: &str, name: &str| {
+        let found = seen.iter().find(|body| body["kind"] == kind && body["metadata"]["name"] == name);
+        found.map_or(Value::Null, |body| body["spec"].clone())
+    };
+    let (serving, authority) = (spec("Certificate", "probelet-webhook"), spec("Certificate", "probelet-webhook-ca"));
+    ensure!(serving["dnsNames"] == json!(["probelet-webhook.probelet-system.svc"]), "{serving}");
+    ensure!(serving["issuerRef"]["name"] == "probelet-webhook", "{serving}");
+    ensure!(authority["isCA"] == true && authority["privateKey"]["rotationPolicy"] == "Never", "{authority}");
+    ensure!(spec("Issuer", "probelet-webhook")["ca"]["secretName"] == authority["secretName"], "{authority}");
+    ensure!(authority["secretName"] != serving["secretName"], "{serving}");
     stage.end().await
 }
 
