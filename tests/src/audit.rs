@@ -142,10 +142,11 @@ struct Answer {
 
 impl Entry {
     /// A long request has two entries: when its answer begins and when it ends. Only a watch is counted by
-    /// the first, because it may never end.
+    /// the first, because it may never end. Of a request by nobody known there is the first alone.
     fn request(self) -> impl Iterator<Item = Request> {
         let counted = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
-        let keep = self.stage == counted || self.stage == "Panic";
+        let code = self.response_status.map_or(0, |answer| answer.code);
+        let keep = self.stage == counted || self.stage == "Panic" || code == 401;
         let object = self.object_ref.unwrap_or_default();
         let resource = match object.subresource.as_str() {
             "" => object.resource,
@@ -158,7 +159,7 @@ impl Entry {
             resource,
             namespace: object.namespace,
             name: object.name,
-            code: self.response_status.map_or(0, |answer| answer.code),
+            code,
             received: self.request_received_timestamp,
         };
         keep.then_some(request).into_iter()
@@ -185,6 +186,15 @@ mod tests {
         assert!(found[0].is_on_pod("n", "p"));
         assert_eq!((found[0].resource.as_str(), found[0].code), ("pods/status", 200));
         assert_eq!(requests("ResponseStarted", "patch"), []);
+    }
+
+    #[test]
+    fn request_by_nobody_known_counts_once() {
+        let text = r#"{"kind":"Event","stage":"ResponseStarted","verb":"patch","user":{},"userAgent":"a",
+            "objectRef":{"resource":"pods","subresource":"status","namespace":"n","name":"p"},
+            "responseStatus":{"metadata":{},"code":401},"requestReceivedTimestamp":"t"}"#;
+        let found: Vec<_> = serde_json::from_str::<Entry>(text).expect("an entry").request().collect();
+        assert_eq!((found.len(), found[0].code, found[0].user.as_str()), (1, 401, ""));
     }
 
     #[test]

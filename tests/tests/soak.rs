@@ -15,6 +15,8 @@ mod long;
 mod outage;
 #[path = "soak/proxy.rs"]
 mod proxy;
+#[path = "soak/token.rs"]
+mod token;
 
 use anyhow::{Context, Result, ensure};
 use probelet_tests::bench::application::free_ports;
