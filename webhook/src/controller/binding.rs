@@ -19,7 +19,7 @@ use probelet_protocol::name::{INJECT_ENABLED, INJECT_LABEL};
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -28,6 +28,9 @@ pub const NAME: &str = "probelet-sidecar";
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 /// How soon Pods are looked for again where they have not been listed yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a namespace keeps its RoleBinding after it has opted out, at least: a Pod may have been admitted in the same moment, which the
+/// watch has not told of yet. As long as the API server may take for a Pod, with both of our calls.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Looks after RoleBindings.
 pub struct RoleBindings {
@@ -38,6 +41,8 @@ pub struct RoleBindings {
     pods: Arc<Pods>,
     /// Ours, by namespace; whether it is as it should be.
     found: Mutex<HashMap<String, bool>>,
+    /// Since when namespaces that still have ours are known to have opted out.
+    leaving: Mutex<HashMap<String, Instant>>,
     changes: watch::Sender<u64>,
 }
 
@@ -65,6 +70,7 @@ impl RoleBindings {
             writer,
             pods,
             found: Mutex::default(),
+            leaving: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -102,6 +108,16 @@ impl RoleBindings {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, bool>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much longer a namespace keeps its RoleBinding, whatever is known of its Pods. To be told each time whether it is leaving.
+    fn grace(&self, namespace: &str, leaving: bool) -> Duration {
+        let mut since = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        if !leaving {
+            since.remove(namespace);
+            return Duration::ZERO;
+        }
+        GRACE.saturating_sub(since.entry(namespace.to_owned()).or_insert_with(Instant::now).elapsed())
     }
 
     fn wanted(&self, namespace: &str) -> RoleBinding {
@@ -202,7 +218,9 @@ impl Work for RoleBindings {
         let exists = self.cluster.namespace(namespace).is_some_and(|known| known.labels.is_some());
         let found = self.lock().get(namespace).copied();
         let left = self.pods.count(namespace, |view| view.injected && !view.over);
-        match act(exists, self.is_opted_in(namespace), found, left) {
+        let opted_in = self.is_opted_in(namespace);
+        let grace = self.grace(namespace, exists && !opted_in && found.is_some());
+        match act(exists, opted_in, found, left) {
             Act::Nothing => {
                 if !exists {
                     self.set(namespace, None);
@@ -214,6 +232,7 @@ impl Work for RoleBindings {
                 self.delete(&api, namespace).await?;
                 self.create(&api, namespace).await
             }
+            Act::Delete if grace > Duration::ZERO => Ok(Outcome::Again(grace)),
             Act::Delete => self.delete(&api, namespace).await.map(|()| Outcome::Done),
             Act::Ask => Ok(Outcome::Again(LOOK_AGAIN)),
         }

@@ -164,10 +164,13 @@ async fn a_namespace_has_its_rolebinding_from_opting_in_until_the_last_injected_
     create(&api(&lab, &namespace), marker("up", "example.io/up")).await;
     injected(&lab, &namespace, "p").await;
     lab.label_namespace(&namespace, json!({"probelet.io/inject": null})).await;
-    // The namespace below is worked on after this one, so this one has been looked at by then.
+    // The namespace below opts out after this one, so this one could have lost its RoleBinding by then.
     let other = lab.opted_in("bound-after").await;
     let others: Api<RoleBinding> = Api::namespaced(lab.client.clone(), &other);
-    eventually("the next one is made", async || others.get_opt("probelet-sidecar").await.expect("answer")).await;
+    let beside = async || others.get_opt("probelet-sidecar").await.expect("answer");
+    eventually("the next one is made", beside).await;
+    lab.label_namespace(&other, json!({"probelet.io/inject": null})).await;
+    eventually("the next one is removed", async || beside().await.is_none().then_some(())).await;
     assert!(there().await.is_some(), "a Pod still marks");
     lab.remove_pod(&namespace, "p").await;
     eventually("removed", async || there().await.is_none().then_some(())).await;
