@@ -18,6 +18,10 @@ use tokio::time::{Instant, timeout};
 const REST: Duration = Duration::from_millis(1001);
 /// Most ports that are remembered: enough for the shortest period, with some room.
 const PORTS: usize = 32;
+/// How long the other end may close first. One that closes at once, as a server does that was told `Connection: close`, would
+/// else do so in the same moment as we, and both ends would wait for a minute. Short, since a server that serves one
+/// connection after the other waits for our end.
+const FIRST: Duration = Duration::from_millis(2);
 /// How long the other end has to close, and how much it may still say.
 const CLOSING: Duration = Duration::from_secs(1);
 const LAST_WORDS: u64 = 64 * 1024;
@@ -89,18 +93,21 @@ async fn connect_from(local: Option<SocketAddr>, peer: SocketAddr) -> io::Result
 // === impl Lease ===
 
 impl Lease {
-    /// Closes a connection that has nothing left to say, as any client would: our end first, then the other's is awaited,
-    /// beside the probe. Only then is the port used again: an end that stays open would meet a stranger.
-    pub(crate) fn close<S>(self, mut stream: S)
+    /// Closes a connection that has nothing left to say, beside the probe: the other end may do so first, for a moment, then
+    /// ours does and the other's is awaited. Only then is the port used again: an end that stays open would meet a stranger.
+    pub(crate) fn close<S>(self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         tokio::spawn(async move {
             let ended = timeout(CLOSING, async {
-                stream.shutdown().await?;
                 let mut rest = stream.take(LAST_WORDS);
-                let mut buffer = [0; 512];
-                while rest.read(&mut buffer).await? > 0 {}
+                let has_closed = timeout(FIRST, hear_out(&mut rest)).await;
+                rest.get_mut().shutdown().await?;
+                match has_closed {
+                    Ok(heard) => heard?,
+                    Err(_) => hear_out(&mut rest).await?,
+                }
                 io::Result::Ok(rest.limit() > 0)
             });
             if let Ok(Ok(true)) = ended.await {
@@ -108,6 +115,12 @@ impl Lease {
             }
         });
     }
+}
+
+async fn hear_out(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut buffer = [0; 512];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }
 
 #[cfg(test)]
