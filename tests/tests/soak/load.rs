@@ -106,7 +106,7 @@ fn sidecar_of(pod: &Pod) -> Result<u32> {
 async fn connections_and_descriptors_do_not_pile_up() -> Result<()> {
     space::with("soak", Labels::opted_in(), |space| async move {
         let probe = |index: usize| {
-            let handler = if index % 2 == 0 {
+            let handler = if index.is_multiple_of(2) {
                 json!({"httpGet": {"port": 8080, "path": "/health"}})
             } else {
                 json!({"tcpSocket": {"port": 9090}})
