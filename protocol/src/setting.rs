@@ -93,7 +93,8 @@ pub const KEYS: [&str; 18] = [
 ];
 
 const SHORTEST_LOOK: Duration = Duration::from_secs(60);
-const SHORTEST_SPREAD: Duration = Duration::from_secs(1);
+/// Least value of `probelet.io/retry-spread`.
+pub const SHORTEST_SPREAD: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Reads the settings among a Pod's annotations.

@@ -9,7 +9,7 @@ use probelet_protocol::name::{AGENT_DIR, TOKEN_DIR};
 use probelet_protocol::plan::Plan;
 use probelet_protocol::port::NamedPorts;
 use probelet_protocol::setting::{
-    ByProbe, Defaults, LogFormat, LogLevel, Marks, Observation, ProbeHost, parse_bool, parse_duration,
+    ByProbe, Defaults, LogFormat, LogLevel, Marks, Observation, ProbeHost, SHORTEST_SPREAD, parse_bool, parse_duration,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +27,6 @@ pub const SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
 pub const SERVICE_PORT: &str = "KUBERNETES_SERVICE_PORT";
 /// Between rare looks where nothing is set.
 pub const DEFAULT_LOOK: Duration = Duration::from_secs(600);
-const SHORTEST_SPREAD: Duration = Duration::from_secs(1);
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Everything that a sidecar is told.

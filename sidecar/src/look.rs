@@ -167,8 +167,7 @@ impl Looks {
         if awaited == Awaited::Nothing || self.settings.has_watch {
             self.chase = None;
         } else if self.chase.is_none_or(|chase| chase.awaited != awaited) {
-            let random = self.random.between(DOUBT, DOUBT * 6 / 5);
-            let wait = if awaited == Awaited::Start { random } else { CHASE.0 };
+            let wait = if awaited == Awaited::Start { self.random.between(DOUBT, DOUBT * 6 / 5) } else { CHASE.0 };
             self.chase = Some(Chase { awaited, at: now + wait, wait });
         }
     }
