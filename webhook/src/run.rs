@@ -117,10 +117,12 @@ pub async fn run(settings: Settings, verbosity: Verbosity) -> Result<(), RunErro
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
-    // Endpoints are removed while requests still come: not ready at once, but open until they have stopped.
+    // Endpoints are removed while requests still come: not ready at once, but open until they have stopped. Callers that
+    // keep connections are asked to leave from now on: they would not look at endpoints again by themselves.
     let drain = parts.settings.drain;
     info!(drain = %humantime::format_duration(drain), "stopping");
     parts.health.gate("process").wait("stopping");
+    phase_out.send_replace(Phase::Draining);
     // Another replica takes over at once; controllers have nothing to wait for.
     stop_out.send_replace(true);
     tokio::time::sleep(drain).await;

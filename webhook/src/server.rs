@@ -50,6 +50,10 @@ pub enum Phase {
     /// Serving.
     #[default]
     Open,
+    /// Serving, and every answer asks its caller to leave (`Connection: close`), so that calls go elsewhere by the caller's
+    /// own hand. Closing a kept connection from this end would lose the call that is just being written to it: Go's client
+    /// repeats no POST of which a byte was sent (golang/go:src/net/http/transport.go, `shouldRetryRequest`).
+    Draining,
     /// No new connection; those that are open end after the request in hand.
     Closing,
 }

@@ -1,8 +1,10 @@
-//! One connection: bounded in idle time, ended gracefully (`Connection: close`) when the server closes.
+//! One connection: bounded in idle time, given back by its caller (`Connection: close`) when the server drains, ended when it
+//! closes.
 
 use super::activity::{Activity, Heard, InHand, Verdict};
 use super::{Phase, Shared};
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -12,14 +14,16 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tracing::debug;
 
 const HEADER_BYTES: usize = 64 * 1024;
 
-/// The router, with its requests counted.
+/// The router, with its requests counted, and the last answer of a connection told from others.
 struct Counted {
     inner: TowerToHyperService<axum::Router>,
     activity: Arc<Activity>,
+    phase: watch::Receiver<Phase>,
 }
 
 /// Serves HTTP/1.1, which is what API servers speak to webhooks, so that their calls spread over replicas
@@ -27,7 +31,7 @@ struct Counted {
 pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: &Shared) {
     let activity = Activity::new();
     let inner = TowerToHyperService::new(shared.router.clone());
-    let service = Counted { inner, activity: Arc::clone(&activity) };
+    let service = Counted { inner, activity: Arc::clone(&activity), phase: shared.phase.clone() };
     let connection = hyper::server::conn::http1::Builder::new()
         // Headers are timed by `Activity`.
         .header_read_timeout(None)
@@ -83,9 +87,14 @@ impl Service<Request<Incoming>> for Counted {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let in_hand = InHand::new(&self.activity);
         let answer = self.inner.call(request);
+        let phase = self.phase.clone();
         Box::pin(async move {
             let _in_hand = in_hand;
-            answer.await
+            let mut answer = answer.await?;
+            if *phase.borrow() != Phase::Open {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
         })
     }
 }

@@ -129,6 +129,35 @@ async fn an_end_answers_the_request_in_hand_and_takes_no_new_connection() {
 }
 
 #[tokio::test]
+async fn while_it_drains_every_call_is_answered_and_its_connection_given_back_by_the_caller() {
+    let edge = Edge::start(Limits { idle: HOUR, ..limits() }, echo()).await;
+    let mut idle = edge.connect().await;
+    assert_eq!(post(&mut idle, "kept").await.expect("answer").0, 200);
+    let hold = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\non";
+    let open = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nConnection: close\r\n\r\nend";
+    let before = edge.raw(format!("{hold}{open}").as_bytes()).await;
+    assert_eq!(before.matches("HTTP/1.1 200 OK").count(), 2, "a connection is kept before: {before}");
+    edge.phase.send_replace(Phase::Draining);
+    // New connections are taken: endpoints still lead here. `raw` reads until this end closes, which nothing but the answer's
+    // own header can have asked for.
+    for _ in 0..3 {
+        let answer = edge.raw(hold.as_bytes()).await.to_lowercase();
+        assert!(answer.starts_with("http/1.1 200 ok") && answer.contains("connection: close"), "{answer}");
+    }
+    // One that was idle is not closed under its caller's hands; it has one more call.
+    assert!(!idle.is_closed(), "closed from this end");
+    assert_eq!(post(&mut idle, "last").await.expect("answer").0, 200);
+    tokio::time::timeout(PATIENCE, async {
+        while !idle.is_closed() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("given back after its last call");
+    assert!(!edge.serving.is_finished(), "it serves on");
+}
+
+#[tokio::test]
 async fn an_idle_keep_alive_connection_is_given_back() {
     let edge = Edge::start(limits(), echo()).await;
     let mut sender = edge.connect().await;
