@@ -42,11 +42,14 @@ async fn a_frozen_webhook_delays_a_pod_by_seconds_and_the_pod_is_told_of_it_late
             println!("skipped: only of the lab are the webhook's processes at hand");
             return Ok(());
         };
+        webhook::steady(space.cluster()).await?;
         webhook::mark(&space).await?;
         let processes = webhook::processes(lab)?;
         ensure!(processes.len() == 2, "the webhook's processes: {processes:?}");
-        webhook::signal(&processes, Signal::STOP);
-        let created = create_at_once(&space, 20).await;
+        let created = match webhook::freeze(&processes).await {
+            Ok(()) => create_at_once(&space, 20).await,
+            Err(error) => Err(error),
+        };
         let bound = match &created {
             Ok(created) => bind_at_once(&space, &created[..BOUND]).await,
             Err(_) => Ok(Vec::new()),
@@ -145,18 +148,19 @@ impl Load {
 async fn no_pod_is_missed_while_one_replica_is_evicted() -> Result<()> {
     let _turn = TURN.lock().await;
     space::with("evicted", Labels::opted_in(), |space| async move {
+        webhook::steady(space.cluster()).await?;
         webhook::mark(&space).await?;
         let load = Load::start(&space);
         let replica = webhook::replicas(space.cluster()).await?.pop().context("a replica")?;
         let pods: Api<Pod> = Api::namespaced(space.cluster().client(), NAMESPACE);
         let name = replica.metadata.name.unwrap_or_default();
-        pods.evict(&name, &Default::default()).await?;
+        pods.evict(&name, &Default::default()).await.context("the eviction")?;
         probelet_tests::wait::until_gone(&pods, &name, webhook::LIMIT).await?;
         webhook::whole(space.cluster(), 2).await?;
         let (count, missed) = load.end().await?;
         println!("one replica evicted: {count} Pods created, {} not injected", missed.len());
         ensure!(count > 50, "only {count} Pods were created");
-        ensure!(missed.is_empty(), "of {count} Pods: {missed:?}");
+        ensure!(missed.is_empty(), "of {count} Pods: {missed:?}\n{}", webhook::failures(space.cluster()));
         Ok(())
     })
     .await
@@ -170,11 +174,13 @@ async fn pods_that_a_killed_replica_had_in_hand_are_admitted_and_told_of() -> Re
             println!("skipped: only of the lab are the webhook's processes at hand");
             return Ok(());
         };
+        webhook::steady(space.cluster()).await?;
         webhook::mark(&space).await?;
         let load = Load::start(&space);
         tokio::time::sleep(Duration::from_millis(500)).await; // some requests on their way
         let victim = webhook::processes(lab)?;
         webhook::signal(victim.get(..1).context("the webhook's processes")?, Signal::KILL);
+        webhook::restarted(space.cluster()).await?;
         webhook::whole(space.cluster(), 2).await?;
         probelet_tests::marker::settled(&space, &webhook::pod("probe")).await?;
         let (count, missed) = load.end().await?;
@@ -190,8 +196,9 @@ async fn with_fail_the_webhook_comes_back_from_nothing_by_itself() -> Result<()>
     let _turn = TURN.lock().await;
     let cluster = Cluster::connect().await?;
     let outcome = space::with("nothing", Labels::opted_in(), |space| async move {
-        webhook::mark(&space).await?;
         let cluster = space.cluster().clone();
+        webhook::steady(&cluster).await?;
+        webhook::mark(&space).await?;
         webhook::set_failure_policy(&cluster, "Fail").await?;
         webhook::scale(&cluster, 0).await?;
         let refused = space.create_object(&webhook::pod("web")).await.err().context("nobody could have answered")?;

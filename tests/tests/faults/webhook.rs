@@ -4,8 +4,9 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use probelet_tests::cluster::Cluster;
 use probelet_tests::deploy::NAMESPACE;
 use probelet_tests::lab::Lab;
@@ -61,6 +62,26 @@ pub(crate) fn signal(processes: &[Pid], signal: Signal) {
     }
 }
 
+/// Stops processes, and waits until none of their threads runs: a thread that has work in hand, or waits for a core, goes on
+/// for a while after the signal.
+pub(crate) async fn freeze(processes: &[Pid]) -> Result<()> {
+    signal(processes, Signal::STOP);
+    let begin = Instant::now();
+    while !processes.iter().all(|process| is_stopped(*process)) {
+        ensure!(begin.elapsed() < LIMIT, "the webhook's processes cannot be stopped");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+fn is_stopped(process: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero()));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
+}
+
 /// The webhook's Pods.
 pub(crate) async fn replicas(cluster: &Cluster) -> Result<Vec<Pod>> {
     let labels = ListParams::default().labels("app.kubernetes.io/component=webhook");
@@ -93,6 +114,49 @@ pub(crate) async fn whole(cluster: &Cluster, count: i32) -> Result<()> {
         ensure!(begin.elapsed() < LIMIT, "the webhook has {} Pods", found.len());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Waits until both replicas are ready and one of them may be evicted. What a test before did to them (frozen, killed) shows
+/// only with kubelet's next readiness probe, so every test begins with this. One that was killed is replaced: kubelet lets
+/// its container wait for minutes when that comes again.
+pub(crate) async fn steady(cluster: &Cluster) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
+    for replica in replicas(cluster).await?.into_iter().filter(|replica| restarts(replica) > 0) {
+        let name = replica.metadata.name.unwrap_or_default();
+        pods.delete(&name, &DeleteParams::default()).await?;
+        wait::until_gone(&pods, &name, LIMIT).await?;
+    }
+    whole(cluster, 2).await?;
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(cluster.client(), NAMESPACE);
+    let allowed = |found: Option<&PodDisruptionBudget>| {
+        let status = found.and_then(|found| found.status.as_ref());
+        status.is_some_and(|status| status.disruptions_allowed >= Some(1) && status.current_healthy == Some(2))
+    };
+    wait::until(&budgets, NAME, "the budget to allow an eviction", LIMIT, allowed).await.map(drop)
+}
+
+/// Waits until kubelet has seen that a replica's process ended: until then its Pod still looks ready.
+pub(crate) async fn restarted(cluster: &Cluster) -> Result<()> {
+    let begin = Instant::now();
+    while replicas(cluster).await?.iter().all(|replica| restarts(replica) == 0) {
+        ensure!(begin.elapsed() < LIMIT, "no replica was started again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// How often kubelet started its containers again.
+fn restarts(replica: &Pod) -> i32 {
+    let statuses = replica.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| status.restart_count).sum()
+}
+
+/// The API server's own words on the last calls of the webhook that failed; its log names no namespace.
+pub(crate) fn failures(cluster: &Cluster) -> String {
+    let Some(lab) = cluster.lab() else { return "(only of the lab is the API server's log at hand)".to_owned() };
+    let log = std::fs::read_to_string(lab.layout().log("kube-apiserver")).unwrap_or_default();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("failing open")).collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
 }
 
 fn deployments(cluster: &Cluster) -> Api<Deployment> {
