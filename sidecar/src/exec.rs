@@ -11,6 +11,7 @@ mod listener;
 use crate::frame::Ending;
 use crate::handler::ProbeError;
 use crate::outcome::Outcome;
+use crate::timing::GoDuration;
 use probelet_protocol::limit::{self, cut_message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,7 +120,7 @@ impl ExecProbe {
             Ending::Killed { stderr, .. } => Outcome::Failure(text(&stderr)),
             Ending::TimedOut => {
                 let command = self.command.join(" ");
-                let message = format!("command timed out: {command:?} timed out after {limit:?}");
+                let message = format!("command timed out: {command:?} timed out after {}", GoDuration(limit));
                 Outcome::Failure(cut_message(&message).to_owned())
             }
             Ending::CannotStart(why) => return Err(ProbeError::CannotStart(cut_message(&why).to_owned())),

@@ -8,6 +8,7 @@ mod status;
 
 use crate::dial::{Dialer, Lease};
 use crate::outcome::Outcome;
+use crate::timing::GoDuration;
 use h2::Connection;
 use health::ServingStatus;
 use probelet_protocol::limit::cut_message;
@@ -57,7 +58,8 @@ impl GrpcProbe {
         let Ok((mut connection, peer, lease)) = timeout_at(deadline, self.connect()).await else {
             let address = SocketAddr::new(self.dialer.targets()[0], self.port).to_string();
             return Outcome::Failure(format!(
-                "timeout: failed to connect service {address:?} within {timeout:?}: context deadline exceeded"
+                "timeout: failed to connect service {address:?} within {}: context deadline exceeded",
+                GoDuration(timeout)
             ));
         };
         let rest = deadline.saturating_duration_since(Instant::now()).as_millis().max(1).to_string() + "m";
@@ -111,7 +113,7 @@ fn told(status: &Status, timeout: Duration) -> String {
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
             status.message
         ),
-        Code::DEADLINE_EXCEEDED => format!("timeout: health rpc did not complete within {timeout:?}"),
+        Code::DEADLINE_EXCEEDED => format!("timeout: health rpc did not complete within {}", GoDuration(timeout)),
         _ => format!("error: health rpc probe failed: {status}"),
     }
 }

@@ -3,6 +3,7 @@
 use probelet_protocol::limit;
 use probelet_protocol::plan::PlannedProbe;
 use probelet_protocol::setting::{ByProbe, Defaults};
+use std::fmt::{Display, Formatter};
 use std::time::Duration;
 
 /// When a probe runs and how often it must agree with itself.
@@ -31,6 +32,10 @@ pub struct TimingSettings {
     pub timeouts: ByProbe,
 }
 
+/// A time as Go writes it, which kubelet's messages do (golang/go:src/time/time.go `Duration.String`): `1m0s`, `250ms`.
+#[derive(Clone, Copy, Debug)]
+pub struct GoDuration(pub Duration);
+
 impl Timing {
     /// Zero and negative numbers count as unset, as they do upstream (openkruise/kruise:pkg/daemon/podprobe/worker.go,
     /// kubernetes/kubernetes:pkg/apis/core/v1/defaults.go `SetDefaults_Probe`). Numbers past [`limit::SECONDS`] are
@@ -52,6 +57,27 @@ impl Timing {
     }
 }
 
+impl Display for GoDuration {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        if self.0.is_zero() {
+            return f.write_str("0s");
+        }
+        if seconds < 60 {
+            return write!(f, "{:?}", self.0);
+        }
+        if seconds >= 3600 {
+            write!(f, "{}h", seconds / 3600)?;
+        }
+        write!(f, "{}m{}", seconds / 60 % 60, seconds % 60)?;
+        if self.0.subsec_nanos() > 0 {
+            let nanos = format!("{:09}", self.0.subsec_nanos());
+            write!(f, ".{}", nanos.trim_end_matches('0'))?;
+        }
+        f.write_str("s")
+    }
+}
+
 fn positive(number: Option<i32>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0)
 }
@@ -69,6 +95,30 @@ mod tests {
     fn timing(probe: &str, settings: &TimingSettings) -> Timing {
         let text = format!(r#"[{{"name":"health","containerName":"c","probe":{{"tcpSocket":{{"port":1}}{probe}}}}}]"#);
         Timing::of(&Plan::parse(Some(&text), None).expect("plan").probes[0], settings)
+    }
+
+    /// Values from golang/go:src/time/time_test.go `durationTests`, and ones a timeout can have.
+    #[test]
+    fn times_are_written_as_go_writes_them() {
+        let (minute, hour) = (60_000_000_000, 3_600_000_000_000);
+        for (nanos, text) in [
+            (0_u64, "0s"),
+            (1, "1ns"),
+            (1_100, "1.1µs"),
+            (2_200_000, "2.2ms"),
+            (250_000_000, "250ms"),
+            (3_300_000_000, "3.3s"),
+            (59_999_000_000, "59.999s"),
+            (minute, "1m0s"),
+            (minute + 500_000_000, "1m0.5s"),
+            (4 * minute + 5_000_000_000, "4m5s"),
+            (4 * minute + 5_001_000_000, "4m5.001s"),
+            (hour, "1h0m0s"),
+            (5 * hour + 6 * minute + 7_001_000_000, "5h6m7.001s"),
+            (8 * minute + 1, "8m0.000000001s"),
+        ] {
+            assert_eq!(GoDuration(Duration::from_nanos(nanos)).to_string(), text);
+        }
     }
 
     #[test]

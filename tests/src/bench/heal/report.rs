@@ -40,7 +40,8 @@ impl Report {
             self.print_war(subject);
         }
         let shielded: Vec<_> = self.rounds.iter().filter(|round| round.has_shield).collect();
-        let overwritten = shielded.iter().filter(|round| !matches!(round.fate, Fate::Left | Fate::Unknown)).count();
+        let overwritten =
+            shielded.iter().filter(|round| !matches!(round.fate, Fate::Left | Fate::Crossed | Fate::Unknown)).count();
         let heals = self.counted("shield", "probelet_heals_total");
         println!(
             "  shield      {} transitions on both nodes, {overwritten} overwrites seen by the watcher, {heals} heals",
@@ -52,7 +53,7 @@ impl Report {
         let rounds: Vec<_> = self.rounds.iter().filter(|round| round.case == case && !round.has_shield).collect();
         let healed = rounds.iter().filter_map(|round| match round.fate {
             Fate::Healed(took) => Some(took),
-            Fate::Left | Fate::Lost | Fate::Unknown => None,
+            Fate::Left | Fate::Lost | Fate::Crossed | Fate::Unknown => None,
         });
         let count = |fate| rounds.iter().filter(|round| round.fate == fate).count();
         let target = if case.mode == Mode::Patch { "1 s" } else { "50 ms" };
@@ -60,10 +61,11 @@ impl Report {
         let prefix = format!("flip-{}", case.name());
         let each = |name| self.counted(&prefix, name) as f64 / rounds.len().max(1) as f64;
         println!(
-            "              not overwritten {}, not healed in time {}, not made {}; for each transition {:.2} writes, {:.2} of \
+            "              not overwritten {}, not healed in time {}, within 30 s of another heal {}, not made {}; for each transition {:.2} writes, {:.2} of \
              them heals, and {:.2} looks",
             count(Fate::Left),
             count(Fate::Lost),
+            count(Fate::Crossed),
             count(Fate::Unknown),
             each("probelet_patches_total"),
             each("probelet_heals_total"),

@@ -40,6 +40,8 @@ pub(super) enum Fate {
     Healed(Duration),
     /// They were taken away and did not come back in time.
     Lost,
+    /// A war's own rare heal came between the switch and its mark, so that for thirty seconds none may follow: no first overwrite.
+    Crossed,
     /// The transition itself could not be made or seen.
     Unknown,
 }
@@ -127,6 +129,9 @@ async fn until_free(subject: &Subject, history: &History, mut at: Instant) {
 async fn follow(history: &mut History, pod: &str, before: usize, healthy: bool) -> Result<Fate> {
     let whole = Marks::Whole(healthy);
     let (index, marked) = history.until(pod, before, MARKED_WITHIN, whole).await?;
+    if history.since(pod, before)[..index - before].iter().any(|entry| entry.marks == Marks::Whole(!healthy)) {
+        return Ok(Fate::Crossed);
+    }
     let deadline = marked.at + OVERWRITTEN_WITHIN;
     let Some((index, lost)) = history.find(pod, index + 1, deadline, |marks| marks != whole).await? else {
         return Ok(Fate::Left);
