@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bench;
 pub mod binary;
 mod checklist;
+pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod demo;

@@ -175,7 +175,7 @@ impl Plane {
     pub async fn client_of(&self, token: &str) -> Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig(token)?)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        crate::client::connect(config)
     }
 
     /// The objects of the rendered manifest but for what runs Pods.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tally::Tally;
 use tokio::task::JoinSet;
 
+mod bare;
 pub mod case;
 mod report;
 mod round;
@@ -28,8 +29,10 @@ const SHIELDED_APART: Duration = Duration::from_secs(8);
 const START: Duration = Duration::from_secs(180);
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which of the modes; a war is shown for those with a sidecar, the shield beside patch-only mode.
+    pub modes: Vec<Mode>,
     /// Pods of each style and mode.
     pub pods: usize,
     /// Transitions of each Pod.
@@ -41,7 +44,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     exposed::with("heal-bench", vec![history::probe()], move |exposed| async move {
         space::with("heal-shield", Labels::opted_in(), move |shielded| async move {
             marker::create(&shielded, "health", "web", &[history::probe()]).await?;
-            measure(settings, &exposed, &shielded).await?.print(settings);
+            measure(&settings, &exposed, &shielded).await?.print(&settings);
             Ok(())
         })
         .await
@@ -49,22 +52,38 @@ pub async fn run(settings: Settings) -> Result<()> {
     .await
 }
 
-async fn measure(settings: Settings, exposed: &Exposed, shielded: &Space) -> Result<Report> {
+impl Settings {
+    /// What is told apart in this run.
+    fn cases(&self) -> impl Iterator<Item = Case> {
+        Case::ALL.into_iter().filter(|case| self.modes.contains(&case.mode))
+    }
+}
+
+async fn measure(settings: &Settings, exposed: &Exposed, shielded: &Space) -> Result<Report> {
     let cluster = exposed.space().cluster();
     let image = cluster.image(TEST_APP)?;
     let mut subjects = Vec::new();
     for (group, count) in [("flip", settings.pods), ("war", 1)] {
-        for case in Case::ALL.into_iter().filter(|case| group == "flip" || case.style == Style::Poll) {
+        let is_wanted = |case: &Case| match group {
+            "war" => case.style == Style::Poll && case.mode != Mode::Bare,
+            _ => true,
+        };
+        for case in settings.cases().filter(is_wanted) {
             for number in 0..count {
                 let name = format!("{group}-{}-{number}", case.name());
-                exposed.create(case.pod(&name, &image)).await?;
+                let pod = case.pod(&name, &image);
+                match case.mode {
+                    Mode::Bare => exposed.space().create_object(&pod.build()).await?,
+                    _ => exposed.create(pod).await?,
+                };
                 subjects.push(Subject { space: exposed.space().clone(), name, case, has_shield: false });
             }
         }
     }
     let sample = app("web", &image).on("virtual-push").labelled("app", "web").build();
     marker::settled(shielded, &sample).await?;
-    for style in [Style::Push, Style::Poll] {
+    let styles = [Style::Push, Style::Poll].into_iter().filter(|_| settings.modes.contains(&Mode::Patch));
+    for style in styles {
         let case = Case { style, mode: Mode::Patch };
         let name = format!("shield-{}", case.name());
         shielded.create_object(&case.pod(&name, &image).labelled("app", "web").build()).await?;
@@ -74,7 +93,9 @@ async fn measure(settings: Settings, exposed: &Exposed, shielded: &Space) -> Res
     let under = History::start(cluster.client(), shielded.name());
     for subject in &subjects {
         let mut history = if subject.has_shield { under.clone() } else { open.clone() };
-        history.until(&subject.name, 0, START, history::Marks::Whole(true)).await?;
+        if subject.case.mode != Mode::Bare {
+            history.until(&subject.name, 0, START, history::Marks::Whole(true)).await?;
+        }
         subject.space.wait_for_pod(&subject.name, "to be ready", START, is_ready).await?;
     }
     println!("heal: {} Pods run and are marked", subjects.len());
@@ -86,7 +107,7 @@ async fn measure(settings: Settings, exposed: &Exposed, shielded: &Space) -> Res
 
 /// All Pods at once, each beginning a little after the one before, so that they share the machine evenly.
 async fn transitions(
-    settings: Settings,
+    settings: &Settings,
     subjects: &[Subject],
     open: &History,
     under: &History,

@@ -78,7 +78,7 @@ impl Identity {
     pub fn client(&self, config: &Config) -> Result<Client> {
         let mut config = config.clone();
         config.auth_info = AuthInfo { token: Some(SecretString::from(self.token.clone())), ..AuthInfo::default() };
-        Ok(Client::try_from(config)?)
+        crate::client::connect(config)
     }
 
     /// Starts the sidecar as this Pod's, with further environment.

@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// A client of the cluster that a kubeconfig file names.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
-    Ok(Client::try_from(config(kubeconfig).await?)?)
+    crate::client::connect(config(kubeconfig).await?)
 }
 
 /// Address and credentials in a kubeconfig file, those of its current context.

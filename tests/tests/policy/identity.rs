@@ -12,7 +12,7 @@ pub(crate) async fn with_token(cluster: &Cluster, token: &str) -> Result<Client>
     let content = Kubeconfig::read_from(cluster.kubeconfig())?;
     let mut config = Config::from_custom_kubeconfig(content, &KubeConfigOptions::default()).await?;
     config.auth_info = serde_json::from_value::<AuthInfo>(json!({ "token": token }))?;
-    Ok(Client::try_from(config)?)
+    probelet_tests::client::connect(config)
 }
 
 /// A token of a ServiceAccount; bound to a Pod where one is given (its name and UID), as a projected one is.

@@ -11,7 +11,7 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{DeleteParams, PostParams};
 use kube::config::AuthInfo;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use probelet_tests::audit::{AuditLog, Mark, Request};
 use probelet_tests::bench::application::Application;
 use probelet_tests::bench::local::{Identity, LABEL, LocalSidecar};
@@ -161,7 +161,7 @@ impl Soak {
     async fn is_taken(&self, token: &str) -> Result<bool> {
         let mut config = self.ground.config.clone();
         config.auth_info = AuthInfo { token: Some(SecretString::from(token)), ..AuthInfo::default() };
-        match Api::<Pod>::namespaced(Client::try_from(config)?, self.space.name()).get(NAME).await {
+        match Api::<Pod>::namespaced(probelet_tests::client::connect(config)?, self.space.name()).get(NAME).await {
             Err(kube::Error::Api(status)) if status.code == 401 => Ok(false),
             // The sidecar may not read Pods; being told so takes a name.
             Err(kube::Error::Api(status)) if status.code == 403 => Ok(true),

@@ -14,13 +14,15 @@ pub enum Style {
     Poll,
 }
 
-/// The setting `probelet.io/observe`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who heals: a sidecar, by the setting `probelet.io/observe`, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mode {
     /// By answers to patches.
     Patch,
     /// By a watch.
     Watch,
+    /// No sidecar: a client of the bench's own, for comparison.
+    Bare,
 }
 
 /// Both.
@@ -43,22 +45,25 @@ impl Style {
 }
 
 impl Mode {
-    /// The setting's value.
+    /// The setting's value, where there is a sidecar.
     pub fn word(self) -> &'static str {
         match self {
             Self::Patch => "patch",
             Self::Watch => "watch",
+            Self::Bare => "bare",
         }
     }
 }
 
 impl Case {
     /// Every combination.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self { style: Style::Push, mode: Mode::Patch },
         Self { style: Style::Push, mode: Mode::Watch },
+        Self { style: Style::Push, mode: Mode::Bare },
         Self { style: Style::Poll, mode: Mode::Patch },
         Self { style: Style::Poll, mode: Mode::Watch },
+        Self { style: Style::Poll, mode: Mode::Bare },
     ];
 
     /// For names of Pods and rows.

@@ -1,6 +1,7 @@
 //! One Pod's transitions, and what became of each.
 
-use super::case::{Case, Style};
+use super::bare;
+use super::case::{Case, Mode, Style};
 use super::tally::{self, Tally};
 use crate::exec;
 use crate::history::{History, Marks};
@@ -59,7 +60,7 @@ async fn free(subject: &Subject, history: &mut History) -> Result<Instant> {
     if subject.has_shield {
         return Ok(Instant::now());
     }
-    if subject.case.style == Style::Push {
+    if subject.case.style == Style::Push || subject.case.mode == Mode::Bare {
         return Ok(Instant::now() + STARTED);
     }
     let mut index = 0;
@@ -90,16 +91,27 @@ pub(super) async fn rounds(
         if rounds.len() == count {
             break;
         }
-        // Transitions before the Pod's very first overwrite do not count here; that one has a row of its own.
-        let tally = tally::of(&subject.space, &subject.name).await?;
-        let counts = subject.has_shield || tally.get("probelet_overwrites_total").is_some_and(|count| *count > 0);
-        if rounds.is_empty() {
-            before = tally;
+        let is_bare = subject.case.mode == Mode::Bare;
+        let mut counts = subject.has_shield || is_bare;
+        if !is_bare {
+            // Transitions before the Pod's very first overwrite do not count here; that one has a row of its own.
+            let tally = tally::of(&subject.space, &subject.name).await?;
+            counts |= tally.get("probelet_overwrites_total").is_some_and(|count| *count > 0);
+            if rounds.is_empty() {
+                before = tally;
+            }
         }
         let healthy = number % 2 == 1;
         let known = history.len(&subject.name);
         let order = if healthy { "heal" } else { "fail" };
         let fate = match exec::switch(&pods, &subject.name, CONTAINER, order).await {
+            Ok(_) if is_bare => {
+                let work = bare::mark_and_heal(pods.clone(), history.clone(), subject.name.clone(), known, healthy);
+                let work = tokio::spawn(work);
+                let fate = follow(&mut history, &subject.name, known, healthy).await;
+                work.abort();
+                fate
+            }
             Ok(_) => follow(&mut history, &subject.name, known, healthy).await,
             Err(error) => Err(error),
         };

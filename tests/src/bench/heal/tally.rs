@@ -1,5 +1,6 @@
 //! The sidecars' own counters, from their `/metrics`.
 
+use super::case::Mode;
 use super::round::Subject;
 use crate::space::Space;
 use anyhow::{Context, Result};
@@ -24,10 +25,10 @@ pub async fn of(space: &Space, pod: &str) -> Result<Tally> {
     Ok(text.lines().filter_map(pair).collect())
 }
 
-/// Every subject's, by Pod name.
+/// Every sidecar's, by Pod name.
 pub(super) async fn all(subjects: &[Subject]) -> Result<BTreeMap<String, Tally>> {
     let mut tallies = BTreeMap::new();
-    for subject in subjects {
+    for subject in subjects.iter().filter(|subject| subject.case.mode != Mode::Bare) {
         tallies.insert(subject.name.clone(), of(&subject.space, &subject.name).await?);
     }
     Ok(tallies)
