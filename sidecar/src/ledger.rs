@@ -164,6 +164,7 @@ impl Ledger {
         self.results.retain(|id, _| plan.probes.iter().any(|planned| planned.id == *id));
         self.plan = plan;
         self.redraw();
+        self.refusals.keep(&self.desired);
     }
 
     /// The Pod was seen, at `now`. Older observations than the last one are ignored.
@@ -299,7 +300,7 @@ impl Ledger {
 
     /// Units that the API server refuses now.
     pub fn refused_count(&self) -> usize {
-        self.refusals.count()
+        self.refusals.count(&self.differing())
     }
 
     /// Failed tries in a row.

@@ -76,14 +76,21 @@ impl Refusals {
         !self.parts.is_empty()
     }
 
-    /// When the next refused unit may be tried again.
-    pub fn due(&self) -> Option<Duration> {
-        self.refused.values().map(|refused| refused.retry_at).min()
+    /// When the next refused one of the units that differ may be tried again. One that is as it should be needs no try: its own
+    /// time passes without anything being done.
+    pub fn due(&self, differing: &BTreeSet<Unit>) -> Option<Duration> {
+        let waits = self.refused.iter().filter(|(unit, _)| differing.contains(unit));
+        waits.map(|(_, refused)| refused.retry_at).min()
     }
 
-    /// How many units are left out now.
-    pub fn count(&self) -> usize {
-        self.refused.len()
+    /// How many of the units that differ are left out.
+    pub fn count(&self, differing: &BTreeSet<Unit>) -> usize {
+        self.refused.keys().filter(|unit| differing.contains(unit)).count()
+    }
+
+    /// Forgets units that nobody wants any more.
+    pub fn keep(&mut self, wants: &BTreeMap<Unit, Want>) {
+        self.refused.retain(|unit, _| wants.contains_key(unit));
     }
 }
 
@@ -142,12 +149,13 @@ mod tests {
         let all: BTreeSet<_> = both.keys().cloned().collect();
         let names = |units: BTreeSet<Unit>| units.iter().map(Unit::name).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(names(refusals.choose(all.clone(), &both, NOW)), ["B"]);
-        assert_eq!(refusals.due(), Some(NOW + RETRY.0));
+        assert_eq!(refusals.due(&all), Some(NOW + RETRY.0));
         let later = NOW + RETRY.0;
         assert_eq!(names(refusals.choose(all.clone(), &both, later)), ["B"]);
         assert_eq!(names(refusals.choose(a.keys().cloned().collect(), &a, later)), ["A"]);
         refusals.refused(&a, "?", later);
-        assert_eq!(refusals.due(), Some(later + RETRY.0 * 2));
+        assert_eq!(refusals.due(&all), Some(later + RETRY.0 * 2));
+        assert_eq!((refusals.due(&BTreeSet::new()), refusals.count(&BTreeSet::new())), (None, 0), "nothing differs");
         let changed = BTreeMap::from([(Unit::Label("A".into()), Want::Text("other".into()))]);
         assert_eq!(names(refusals.choose(changed.keys().cloned().collect(), &changed, later)), ["A"]);
     }

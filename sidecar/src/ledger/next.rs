@@ -23,11 +23,12 @@ impl Ledger {
         if let Some(purpose) = self.purpose(&differing) {
             let at = self.due(purpose, now);
             if at <= now {
+                let retry = self.refusals.due(&differing);
                 let chosen = self.refusals.choose(differing, &self.desired, now);
                 if !chosen.is_empty() {
                     return self.send(chosen, purpose);
                 }
-                due = due.into_iter().chain(self.refusals.due()).min();
+                due = due.into_iter().chain(retry).min();
             } else {
                 due = due.into_iter().chain([at]).min();
             }

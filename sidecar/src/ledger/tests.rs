@@ -22,7 +22,7 @@ struct World {
     overwrite_at: Option<Duration>,
     /// When marks were taken away.
     wiped: Vec<Duration>,
-    refuses: Option<&'static str>,
+    refuses: &'static [&'static str],
 }
 
 fn settings() -> LedgerSettings {
@@ -41,7 +41,7 @@ fn world(settings: LedgerSettings) -> World {
         overwrite_after: None,
         overwrite_at: None,
         wiped: Vec::new(),
-        refuses: None,
+        refuses: &[],
     }
 }
 
@@ -120,7 +120,7 @@ impl World {
     fn answer(&mut self, patch: &Patch, purpose: Purpose) {
         let names: Vec<String> = patch.changes.keys().map(|unit| unit.name().to_owned()).collect();
         assert!(self.sent.len() < 10_000, "a loop: {:?}", &self.sent[..10]);
-        let is_refused = self.refuses.is_some_and(|key| names.iter().any(|name| name == key));
+        let is_refused = names.iter().any(|name| self.refuses.contains(&name.as_str()));
         self.sent.push((self.now.as_millis(), purpose, names));
         let findings = if is_refused {
             self.ledger.refused("denied", self.now)
@@ -276,7 +276,7 @@ fn names_that_the_pod_lists_but_the_plan_does_not_need_are_removed() {
 #[test]
 fn a_refused_key_is_told_and_the_rest_goes_through() {
     let mut world = world(settings());
-    world.refuses = Some("up");
+    world.refuses = &["up"];
     world.settle(ProbeState::Succeeded, "ok");
     world.run(secs(300));
     assert_eq!(world.condition(), ("True", 0));
@@ -289,6 +289,22 @@ fn a_refused_key_is_told_and_the_rest_goes_through() {
     world.settle(ProbeState::Failed, "no");
     world.run(secs(1));
     assert_eq!((world.condition(), world.writes().len()), (("False", 300), before + 1));
+}
+
+/// A refused key that is no longer wanted has nothing left to be tried.
+#[test]
+fn refused_keys_cost_a_try_when_they_are_due_and_nothing_between() {
+    let mut world = world(settings());
+    world.refuses = &["up", "down"];
+    world.settle(ProbeState::Succeeded, "ok");
+    world.run(secs(10));
+    world.settle(ProbeState::Failed, "no");
+    world.run(secs(10));
+    assert_eq!(world.ledger.refused_count(), 1, "only the one that is wanted now");
+    let before = (world.writes().len(), world.looks());
+    world.run(secs(7200));
+    let (tries, looks) = (world.writes().len() - before.0, world.looks() - before.1);
+    assert!((2..=5).contains(&tries) && looks <= 12, "{tries} tries, {looks} looks in two hours");
 }
 
 #[test]
