@@ -1,26 +1,32 @@
 //! The only place that reads clocks.
 
+use probelet_protocol::limit;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
-/// A monotonic clock that counts from the process's start. Steps of the wall clock do not move it.
+/// The clock's zero is so long before the process's start, so that containers that are older have a time on it too: a restarted
+/// sidecar must not count an initial delay again. No delay is longer.
+const BEFORE: Duration = Duration::from_secs(limit::SECONDS as u64);
+
+/// A monotonic clock. Steps of the wall clock do not move it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
 }
 
 impl Clock {
-    /// Counts from now on.
+    /// A day is past now.
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        let now = Instant::now();
+        Self { origin: now.checked_sub(BEFORE).unwrap_or(now) }
     }
 
-    /// Time since the start.
+    /// Time since its zero.
     pub fn now(&self) -> Duration {
         self.origin.elapsed()
     }
 
-    /// Waits until a time since the start; for ever where there is none.
+    /// Waits until a time of this clock; for ever where there is none.
     pub async fn sleep_until(&self, at: Option<Duration>) {
         match at {
             Some(at) => tokio::time::sleep_until(self.origin + at).await,

@@ -38,7 +38,7 @@ impl Trace {
         }
     }
 
-    /// The Pod ends: leaves nothing behind.
+    /// The Pod has ended: leaves nothing behind. SIGTERM alone does not say so, this container may be started again.
     pub fn remove(&self) {
         let _ = fs::remove_file(&self.path);
     }

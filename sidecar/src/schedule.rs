@@ -45,9 +45,9 @@ impl Schedule {
         self.next = self.next.min(now);
     }
 
-    /// Nothing may run before `at`; the first tick is then.
-    pub fn hold_until(&mut self, at: Duration) {
-        self.next = self.next.max(at);
+    /// The first tick is at `at`, whatever was guessed before. Where a run was made already, nothing may run before.
+    pub fn start_at(&mut self, at: Duration) {
+        self.next = if self.spread.is_some() { at } else { self.next.max(at) };
     }
 }
 
@@ -90,9 +90,12 @@ mod tests {
         schedule.hurry(ms(30));
         schedule.ran(ms(30));
         assert_eq!(schedule.next(), ms(130));
-        schedule.hold_until(ms(90));
+        schedule.start_at(ms(90));
         assert_eq!(schedule.next(), ms(130));
-        schedule.hold_until(ms(500));
+        schedule.start_at(ms(500));
         assert_eq!(schedule.next(), ms(500));
+        let mut unrun = Schedule::new(ms(1000), ms(100), 1.0);
+        unrun.start_at(ms(90));
+        assert_eq!(unrun.next(), ms(90));
     }
 }

@@ -63,7 +63,9 @@ pub async fn run(config: Config) -> Result<End, StartError> {
         End::Gone => tracing::info!("the Pod is gone"),
         End::Done => tracing::info!("the Pod's other containers have ended"),
     }
-    trace.remove();
+    if matches!(end, End::Gone | End::Done) {
+        trace.remove();
+    }
     Ok(end)
 }
 

@@ -115,7 +115,7 @@ impl Track {
             && (is_new || self.told.is_none())
         {
             self.born = since;
-            self.schedule.hold_until(since + self.timing.initial_delay);
+            self.schedule.start_at(since + self.timing.initial_delay);
         }
         if is_new {
             self.threshold.reset(&self.timing);

