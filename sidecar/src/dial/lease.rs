@@ -61,6 +61,12 @@ impl Ports {
             None => connect_from(None, peer).await?,
         };
         let local = stream.local_addr()?;
+        if local == peer {
+            // Nobody listens, and the kernel gave us that very port: a connection with ourselves
+            // (golang/go:src/net/tcpsock_posix.go `selfConnect`). It ends without a trace, the port is somebody else's.
+            let _ = stream.set_zero_linger();
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         Ok((stream, Lease { ports: self.clone(), local, peer }))
     }
 
@@ -126,6 +132,17 @@ async fn hear_out(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_with_itself_is_nobody_s() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("port");
+        let ports = Arc::new(Ports::default());
+        let rested = Instant::now().checked_sub(REST).expect("time");
+        ports.0.lock().expect("lock").push_back(Closed { at: rested, local: free, peer: free });
+        let error = ports.connect(free).await.expect_err("nobody listens");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        std::net::TcpListener::bind(free).expect("the port is free again at once");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_port_that_was_closed_last_is_used_first_once_it_has_rested() {
