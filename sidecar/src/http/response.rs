@@ -153,8 +153,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 // A line that starts with a space goes on with the one before.
                 if matches!(next.first(), Some(b' ' | b'\t')) {
                     let room = LINE.saturating_sub(header.len());
-                    header.push(b' ');
-                    header.extend(next.trim_ascii().iter().take(room));
+                    header.extend(b" ".iter().chain(next.trim_ascii()).take(room));
                     continue;
                 }
                 head.header(&header)?;
@@ -263,14 +262,18 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         }
     }
 
-    /// Makes sure that something is there to be read; false at the end.
+    /// Makes sure that something is there to be read; false at the end. A TLS server that closes without saying so in TLS has
+    /// ended too, as for Go (golang/go:src/crypto/tls/conn.go `readRecordOrCCS`); where more was announced the caller knows.
     async fn fill(&mut self) -> io::Result<bool> {
         if self.start < self.buffer.len() {
             return Ok(true);
         }
         self.buffer.clear();
         self.start = 0;
-        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+        match self.stream.read_buf(&mut self.buffer).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => Ok(read? > 0),
+        }
     }
 }
 
