@@ -94,6 +94,8 @@ pub struct Reporter {
     restart_at: Option<Duration>,
 }
 
+/// Most transitions that wait to be told of as written; while nothing can be written an older one is told of without.
+const WAITING: usize = 64;
 /// How long a native sidecar may go on writing after SIGTERM.
 const FLUSH: Duration = Duration::from_millis(900);
 /// A worker that ended by a fault is started again after this, so that a fault in every run makes no loop.
@@ -196,6 +198,21 @@ impl Reporter {
         }
         add(&self.parts.stats.transitions, 1);
         self.waiting.push(report);
+        self.let_go();
+    }
+
+    /// What rode on a request that failed waits again, before what came meanwhile.
+    fn wait_again(&mut self) {
+        let newer = std::mem::replace(&mut self.waiting, std::mem::take(&mut self.riding));
+        self.waiting.extend(newer);
+        self.let_go();
+    }
+
+    fn let_go(&mut self) {
+        let surplus = self.waiting.len().saturating_sub(WAITING);
+        for report in self.waiting.drain(..surplus) {
+            told::transition(&report, "", Duration::ZERO);
+        }
     }
 
     fn sight(&mut self, sight: Sight) -> Option<End> {

@@ -53,13 +53,13 @@ impl Reporter {
             }
             Verdict::Gone => Some(End::Gone),
             Verdict::Refused(message) => {
-                self.waiting.append(&mut self.riding);
+                self.wait_again();
                 let findings = self.parts.ledger.refused(&message, now);
                 self.tell(findings, now);
                 None
             }
             Verdict::Retry(trouble, retry_after, message) => {
-                self.waiting.append(&mut self.riding);
+                self.wait_again();
                 let wait = self.parts.ledger.failed(trouble, retry_after, now);
                 self.tell_trouble(&message, wait, now);
                 None
