@@ -16,6 +16,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 const LONG: Duration = Duration::from_secs(10);
+/// What a busy machine may add; without a timeout these runs would not end.
+const BUSY: Duration = Duration::from_secs(5);
 
 fn shell(script: &str) -> Vec<&str> {
     vec!["sh", "-c", script]
@@ -84,7 +86,7 @@ async fn a_timeout_kills_the_whole_group_and_leaves_no_zombie() {
         let took = begin.elapsed();
         let message = "command timed out: \"sh -c sleep 999 & sleep 999\" timed out after 200ms";
         assert_eq!(outcome, Ok(Failure(message.into())));
-        assert!(took >= limit && took < limit + Duration::from_secs(1), "{took:?}");
+        assert!(took >= limit && took < limit + BUSY, "{took:?}");
     }
     until("only the agent lives", || pod.processes().len() == 1).await;
     until("no zombie is left", || pod.zombies() == 0).await;
@@ -97,10 +99,8 @@ async fn what_a_command_leaves_behind_lives_on_and_is_reaped() {
     let sidecar = pod.sidecar();
     pod.start("main", None);
     sidecar.connected("main").await;
-    let begin = Instant::now();
-    assert_eq!(sidecar.exec(&shell("sleep 2 & echo done"), LONG).await, Ok(Success("done\n".into())));
-    assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
-    assert_eq!(pod.processes().len(), 2);
+    assert_eq!(sidecar.exec(&shell("sleep 3 & echo done"), LONG).await, Ok(Success("done\n".into())));
+    assert_eq!(pod.processes().len(), 2, "it was not waited for");
     until("the one left behind has ended", || pod.processes().len() == 1).await;
     until("no zombie is left", || pod.zombies() == 0).await;
 }
@@ -122,7 +122,8 @@ async fn many_commands_run_at_once() {
     for (n, outcome) in runs.join_all().await {
         assert_eq!(outcome, Ok(Success(format!("{n}\n"))));
     }
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    // One after the other they take 16 s.
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

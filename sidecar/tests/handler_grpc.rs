@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 
 const LONG: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(300);
+/// What a busy machine may add; without a timeout these servers would hold a probe for ever.
+const BUSY: Duration = Duration::from_secs(5);
 
 async fn check(port: u16, service: &str, timeout: Duration) -> Outcome {
     let text = format!(
@@ -118,7 +120,7 @@ async fn a_server_that_does_not_answer_is_told_apart_from_one_that_is_not_there(
     let start = Instant::now();
     let outcome = check(port, "", SHORT).await;
     assert_eq!(outcome, Failure("timeout: health rpc did not complete within 300ms".into()));
-    assert!(start.elapsed() < SHORT + Duration::from_millis(500));
+    assert!(start.elapsed() < SHORT + BUSY);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let port = listener.local_addr().expect("address").port();
     drop(listener);
@@ -245,7 +247,7 @@ async fn floods_end_at_the_timeout() {
         let start = Instant::now();
         let outcome = check(port, "", SHORT).await;
         assert_eq!(outcome, Failure("timeout: health rpc did not complete within 300ms".into()), "{name}");
-        assert!(start.elapsed() < SHORT + Duration::from_secs(1), "{name}: {:?}", start.elapsed());
+        assert!(start.elapsed() < SHORT + BUSY, "{name}: {:?}", start.elapsed());
     }
     // A header block without end is refused at its limit.
     let port = raw([settings(), frame(1, 0, 1, &[])].concat(), frame(9, 0, 1, &[0x88; 1000])).await;

@@ -187,7 +187,8 @@ async fn sigterm_ends_it_at_once_even_while_the_server_is_silent() {
         let start = Instant::now();
         sidecar.stop();
         assert_eq!(sidecar.end().await, End::Stopped);
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        // A native one tries for 900 ms to get its last state through.
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
 }
 
@@ -221,7 +222,7 @@ async fn a_job_s_sidecar_ends_when_the_others_have() {
     });
     let start = Instant::now();
     assert_eq!(sidecar.end().await, End::Done);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 /// A virtual node tells late that a container runs; whoever reads the message is not told for good that it does not.

@@ -106,6 +106,11 @@ pub(crate) struct Tls {
 
 impl Tls {
     pub(crate) async fn new() -> Self {
+        Self::closing(true).await
+    }
+
+    /// One that ends its answer by closing the connection, in TLS or without a word there.
+    pub(crate) async fn closing(says_so: bool) -> Self {
         let mut params = rcgen::CertificateParams::new(vec!["other.example".into()]).expect("params");
         params.not_after = rcgen::date_time_ymd(2000, 1, 1);
         let key = rcgen::KeyPair::generate().expect("key");
@@ -127,9 +132,14 @@ impl Tls {
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
                 let _ = stream.read(&mut [0; 1024]).await;
                 let name = stream.get_ref().1.server_name().unwrap_or("none").to_owned();
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\nname {name}", name.len() + 5);
+                let length = format!("Content-Length: {}\r\n", name.len() + 5);
+                let answer = format!("HTTP/1.1 200 OK\r\n{}\r\nname {name}", if says_so { &length } else { "" });
                 let _ = stream.write_all(answer.as_bytes()).await;
-                let _ = stream.shutdown().await;
+                if says_so {
+                    let _ = stream.shutdown().await;
+                } else {
+                    let _ = stream.get_mut().0.shutdown().await;
+                }
             }
         });
         Self { port }

@@ -175,7 +175,7 @@ async fn two_thousand_slow_callers_do_not_slow_an_honest_one() {
     }
     let beside = worst(&mut sender).await;
     // A busy machine is slow without them, too.
-    assert!(beside < Duration::from_millis(50).max(alone * 4), "99th percentile {beside:?}, alone {alone:?}");
+    assert!(beside < Duration::from_millis(250).max(alone * 4), "99th percentile {beside:?}, alone {alone:?}");
     assert_eq!(post(&mut edge.connect().await, "new").await.expect("a new connection is served too").0, 200);
 }
 
