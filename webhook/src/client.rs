@@ -23,6 +23,10 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(5), Duration::
 /// or the opening of a watch, which have no deadline, would wait so long.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(9);
 
+/// Longest time until an answer begins, a list's and a watch's too: connection, TLS and headers. A peer that takes everything and says
+/// nothing would else hold a watch up for ever, where nothing else bounds it. A list of 10,000 Pods begins within a second.
+const BEGIN: Duration = Duration::from_secs(30);
+
 /// A connection that has been idle for longer is not used again. It may be dead and not know it yet, and each that is tried costs a
 /// deadline: with three of them in a row a leader loses its Lease. Longer than the time between two renewals.
 const REUSE: Duration = Duration::from_secs(3);
@@ -57,7 +61,10 @@ pub enum ClientError {
 /// # Errors
 /// [`ClientError`] where there is no configuration to use.
 pub async fn connect() -> Result<Client, ClientError> {
-    let mut config = Config::infer().await?;
+    with(Config::infer().await?)
+}
+
+fn with(mut config: Config) -> Result<Client, ClientError> {
     let agent = concat!("probelet-webhook/", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, http::HeaderValue::from_static(agent)));
     let mut connector = HttpConnector::new();
@@ -75,6 +82,7 @@ pub async fn connect() -> Result<Client, ClientError> {
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
+        .timeout(BEGIN)
         .map_err(BoxError::from)
         .service(client);
     Ok(Client::new(service, config.default_namespace))
@@ -110,5 +118,27 @@ impl CallError {
     /// Somebody else was faster: the object exists already, or has changed since it was read.
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::core::v1::Pod;
+    use kube::Api;
+    use kube::api::ListParams;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    /// The clock is paused: it moves on when there is nothing to do but to wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_everything_and_says_nothing_holds_no_list_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+        let address = listener.local_addr().expect("address");
+        let client = with(Config::new(format!("http://{address}").parse().expect("URL"))).expect("client");
+        let begin = Instant::now();
+        Api::<Pod>::all(client).list(&ListParams::default()).await.expect_err("nobody answers");
+        assert!(begin.elapsed() >= BEGIN && begin.elapsed() < BEGIN * 2, "{:?}", begin.elapsed());
+        drop(listener);
     }
 }
