@@ -224,11 +224,12 @@ async fn an_original_http_hook_succeeds_with_any_answer() {
         let (mut stream, _) = listener.accept().expect("accept");
         let mut request = [0; 1024];
         let count = stream.read(&mut request).expect("read");
-        stream.write_all(b"HTTP/1.1 500 No\r\n\r\n").expect("write");
-        String::from_utf8_lossy(&request[..count]).into_owned()
+        stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno").expect("write");
+        // The connection stays open: this server does not care for `Connection: close`.
+        (String::from_utf8_lossy(&request[..count]).into_owned(), stream)
     });
     assert!(pod.start("main", Some(hook(port))).0.success());
-    let request = served.join().expect("request");
+    let (request, _stream) = served.join().expect("request");
     assert!(request.starts_with("GET /ready?x=y HTTP/1.1\r\nHost: 127.0.0.1:"), "{request}");
     assert!(request.contains("User-Agent: kube-lifecycle/") && request.contains("X-A: 1\r\n"), "{request}");
     assert_eq!(pod.start("main", Some(hook(port))).0.code(), Some(1));

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// As of Go's default transport, which kubelet's hooks use; the answer itself has no limit there either.
 const DIAL: Duration = Duration::from_secs(30);
 
+/// Most bytes of an answer that are read.
+const HEAD: usize = 16 * 1024;
+
 /// Runs the hook; its exit code is the hook's result.
 pub(super) fn run(hook: &Hook) -> ExitCode {
     let result = match hook {
@@ -67,9 +70,21 @@ fn authority(host: &str, port: u16) -> String {
 fn ask(address: SocketAddr, headers: &Headers, url: &Url) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, DIAL)?;
     stream.write_all(headers.request(url).as_bytes())?;
-    let mut start = Vec::new();
-    stream.take(16 * 1024).read_to_end(&mut start)?;
-    if start.starts_with(b"HTTP/") { Ok(()) } else { Err(io::Error::other("malformed HTTP response")) }
+    let head = head(&mut stream)?;
+    if head.starts_with(b"HTTP/") { Ok(()) } else { Err(io::Error::other("malformed HTTP response")) }
+}
+
+/// An answer up to its body, which nobody needs: a server may keep the connection open after it.
+fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let (mut head, mut part) = (Vec::new(), [0; 1024]);
+    loop {
+        let count = stream.read(&mut part)?;
+        head.extend_from_slice(&part[..count]);
+        let is_whole = head.windows(2).any(|end| end == b"\n\n") || head.windows(4).any(|end| end == b"\r\n\r\n");
+        if count == 0 || is_whole || head.len() >= HEAD {
+            return Ok(head);
+        }
+    }
 }
 
 /// Where the request goes: the Pod's own address as with kubelet, then loopback, for servers that listen there only. A
