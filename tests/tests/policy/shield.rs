@@ -233,6 +233,94 @@ async fn pods_without_a_list_and_plain_namespaces_are_left_alone() -> Result<()>
     stage.end().await
 }
 
+/// kruise-manager marks Pods of ordinary nodes: it reads the whole Pod, changes it and writes it
+/// (openkruise/kruise:pkg/controller/nodepodprobe/node_pod_probe_controller.go `updatePodProbeStatus`).
+#[tokio::test]
+async fn on_an_ordinary_node_marks_are_somebody_elses_and_only_the_plan_comes_back() -> Result<()> {
+    let Some(stage) = shielded().await? else { return Ok(()) };
+    let target = stage
+        .pod_with(|pod| {
+            let annotations = &mut pod["metadata"]["annotations"];
+            annotations["probelet.io/writes"] = json!("c:game.io/health,l:game.io/h,a:game.io/cost");
+            annotations["probelet.io/node-kind"] = json!("ordinary");
+            annotations["kruise.io/podprobe"] = json!("[]");
+        })
+        .await?;
+    let seen = |pod: &Value| {
+        let metadata = &pod["metadata"];
+        let condition = status_of(pod, "game.io/health").map(str::to_owned);
+        (condition, metadata["labels"]["game.io/h"].clone(), metadata["annotations"]["game.io/cost"].clone())
+    };
+    let mark = |pod: &mut Value, status: &str, value: &str| {
+        if let Some(list) = pod["status"]["conditions"].as_array_mut() {
+            list.retain(|item| item["type"] != "game.io/health");
+            list.push(json!({"type": "game.io/health", "status": status}));
+        }
+        pod["metadata"]["labels"]["game.io/h"] = json!(value);
+        pod["metadata"]["annotations"]["game.io/cost"] = json!(value);
+    };
+    for (status, value) in [("True", "yes"), ("False", "no")] {
+        let before = stage.stored(&target).await?;
+        let marked =
+            accepted(&stage, &target, Who::Provider, "marking", &copy(&before, |pod| mark(pod, status, value))).await?;
+        assert_eq!(seen(&marked), (Some(status.to_owned()), json!(value), json!(value)));
+    }
+    // The annotation that lifts the shield is under it, and so is what the sidecar obeys.
+    let marked = stage.stored(&target).await?;
+    let change = copy(&marked, |pod| {
+        mark(pod, "True", "again");
+        let annotations = &mut pod["metadata"]["annotations"];
+        annotations["probelet.io/node-kind"] = json!("virtual");
+        annotations["probelet.io/writes"] = json!("l:app");
+        annotations["kruise.io/podprobe"] = json!("[ ]");
+    });
+    let after = accepted(&stage, &target, Who::Provider, "another plan", &change).await?;
+    assert_eq!(seen(&after), (Some("True".to_owned()), json!("again"), json!("again")));
+    for key in ["probelet.io/node-kind", "probelet.io/writes", "kruise.io/podprobe"] {
+        assert_eq!(after["metadata"]["annotations"][key], marked["metadata"]["annotations"][key], "{key}");
+    }
+    stage.end().await
+}
+
+/// Who may write a Pod's status may not call its node ordinary: not alone, not together with marks, not before them.
+#[tokio::test]
+async fn a_foreign_status_write_cannot_lift_the_shield_by_the_nodes_kind() -> Result<()> {
+    let Some(stage) = shielded().await? else { return Ok(()) };
+    for kind in [None, Some("virtual"), Some("")] {
+        let target = stage
+            .pod_with(|pod| {
+                if let Some(kind) = kind {
+                    pod["metadata"]["annotations"]["probelet.io/node-kind"] = json!(kind);
+                }
+            })
+            .await?;
+        let before = accepted(&stage, &target, Who::Pod, "marking", &marks(&full(), "mine")).await?;
+        let ordinary = json!({"probelet.io/node-kind": "ordinary"});
+        let mut both = json!({"metadata": {"labels": {TYPE: "foreign"}, "annotations": ordinary}});
+        both["status"] = json!({"conditions": [{"type": TYPE, "status": "True"}]});
+        let wiped = |pod: &mut Value| {
+            pod["metadata"]["annotations"]["probelet.io/node-kind"] = json!("ordinary");
+            pod["metadata"]["labels"] = json!({});
+            pod["status"]["conditions"] = json!([]);
+        };
+        for (what, change) in [
+            ("the kind alone", Merge(json!({"metadata": {"annotations": ordinary}}))),
+            ("marks after it", uncover()),
+            ("both at once", Strategic(both)),
+            ("a whole Pod", copy(&before, wiped)),
+            ("marks after all", marks(&json!({"type": TYPE, "status": "True"}), "foreign")),
+        ] {
+            for who in [Who::Provider, Who::Controller] {
+                let after = accepted(&stage, &target, who, what, &change).await?;
+                assert_eq!(seen(&after), seen(&before), "{kind:?}, {who:?}: {what}");
+                let found = &after["metadata"]["annotations"]["probelet.io/node-kind"];
+                assert_eq!(found.as_str(), kind, "{who:?}: {what}");
+            }
+        }
+    }
+    stage.end().await
+}
+
 /// The provider writes its first copy after each transition: nothing is lost, so nothing needs to be healed.
 #[tokio::test]
 async fn no_transition_is_lost_in_a_war() -> Result<()> {
