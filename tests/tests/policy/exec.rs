@@ -6,6 +6,7 @@ use crate::request::{self, Change};
 use crate::stage::Stage;
 use anyhow::Result;
 use kube::Client;
+use probelet_protocol::limit::PROBES;
 use serde_json::{Value, json};
 
 const GROUP: &str = "/apis/apps.kruise.io/v1alpha1";
@@ -36,15 +37,20 @@ async fn users(stage: &Stage) -> Result<(Client, Client)> {
     Ok((client("editor").await?, client("operator").await?))
 }
 
+/// Waits until the API server acts by the policy.
+async fn guarded(editor: &Client, path: &str) -> Result<()> {
+    until("exec probes are guarded", async || {
+        Ok(request::create(editor, &format!("{path}?dryRun=All"), &marker("e", &exec("id"))).await?.code == 403)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn an_exec_probe_needs_the_right_to_exec() -> Result<()> {
     let stage = Stage::new(false).await?;
     let (editor, operator) = users(&stage).await?;
     let path = format!("{GROUP}/namespaces/{}/podprobemarkers", stage.namespace);
-    until("exec probes are guarded", async || {
-        Ok(request::create(&editor, &format!("{path}?dryRun=All"), &marker("e", &exec("id"))).await?.code == 403)
-    })
-    .await?;
+    guarded(&editor, &path).await?;
     let refused = request::create(&editor, &path, &marker("e", &exec("id"))).await?;
     assert_eq!(refused.code, 403);
     assert!(refused.message().contains("create pods/exec in namespace"), "{}", refused.message());
@@ -69,6 +75,83 @@ async fn an_exec_probe_needs_the_right_to_exec() -> Result<()> {
         assert_eq!(answer.code, code, "{what}: {}", answer.message());
     }
     assert_eq!(edit(&operator, "h", probes(exec("id"))).await?.code, 200);
+    stage.end().await
+}
+
+/// Probes by number, container and command.
+fn probes(list: &[(usize, &str, &str)]) -> Value {
+    let probe = |(index, container, command): &(usize, &str, &str)| {
+        json!({
+            "name": format!("p{index}"), "containerName": container, "probe": exec(command),
+            "podConditionType": format!("game.io/p{index}"),
+        })
+    };
+    list.iter().map(probe).collect()
+}
+
+#[tokio::test]
+async fn only_a_command_that_is_new_to_its_container_needs_the_right() -> Result<()> {
+    let stage = Stage::new(false).await?;
+    let (editor, operator) = users(&stage).await?;
+    let path = format!("{GROUP}/namespaces/{}/podprobemarkers", stage.namespace);
+    let two = [(0, "game", "id"), (1, "proxy", "true")];
+    let mut both = marker("m", &Value::Null);
+    both["spec"]["probes"] = probes(&two);
+    assert_eq!(request::create(&operator, &path, &both).await?.code, 201);
+    let edit = async |list: &Value| {
+        let change = Change::Merge(json!({"spec": {"probes": list}}));
+        request::send(&editor, &format!("{path}/m"), &change).await
+    };
+    guarded(&editor, &path).await?;
+    let tcp = json!({
+        "name": "t", "containerName": "game", "probe": {"tcpSocket": {"port": 80}}, "podConditionType": "game.io/t",
+    });
+    let mut beside = probes(&two);
+    beside.as_array_mut().expect("a list").push(tcp);
+    for (what, list, code) in [
+        ("another command", probes(&[(0, "game", "sh"), two[1]]), 403),
+        ("a command moved to another container", probes(&[two[0], (1, "game", "true")]), 403),
+        ("the commands exchanged", probes(&[(0, "game", "true"), (1, "proxy", "id")]), 403),
+        ("a third one", probes(&[two[0], two[1], (2, "game", "sh")]), 403),
+        ("one gone, another in its place", probes(&[(0, "game", "sh")]), 403),
+        ("swapped", probes(&[two[1], two[0]]), 200),
+        ("a probe of another kind beside them", beside, 200),
+        ("the same command twice", probes(&[two[0], two[1], (2, "game", "id")]), 200),
+        ("the first one gone", probes(&two[1..]), 200),
+        ("and back, which is new again", probes(&two), 403),
+    ] {
+        let answer = edit(&list).await?;
+        assert_eq!(answer.code, code, "{what}: {}", answer.message());
+        assert!(code == 200 || answer.message().contains("create pods/exec"), "{what}: {}", answer.message());
+    }
+    stage.end().await
+}
+
+/// As many probes as a marker may have: beyond the cost limit the policy would refuse everybody.
+#[tokio::test]
+async fn the_longest_list_of_commands_can_still_be_compared() -> Result<()> {
+    let stage = Stage::new(false).await?;
+    let (editor, operator) = users(&stage).await?;
+    let path = format!("{GROUP}/namespaces/{}/podprobemarkers", stage.namespace);
+    let commands: Vec<_> = (0..PROBES).map(|index| format!("command-{index}-{}", "x".repeat(100))).collect();
+    let mut list: Vec<_> =
+        commands.iter().enumerate().map(|(index, command)| (index, "game", command.as_str())).collect();
+    let mut full = marker("m", &Value::Null);
+    full["spec"]["probes"] = probes(&list);
+    assert_eq!(request::create(&operator, &path, &full).await?.code, 201);
+    let edit = async |client: &Client, list: &[(usize, &str, &str)]| {
+        let change = Change::Merge(json!({"spec": {"probes": probes(list)}}));
+        request::send(client, &format!("{path}/m"), &change).await
+    };
+    guarded(&editor, &path).await?;
+    list.reverse();
+    let answer = edit(&editor, &list).await?;
+    assert_eq!(answer.code, 200, "the other way round: {}", answer.message());
+    list[PROBES - 1].2 = "sh";
+    let refused = edit(&editor, &list).await?;
+    assert!(refused.message().contains("create pods/exec"), "{}", refused.message());
+    let answer = edit(&operator, &list).await?;
+    assert_eq!(answer.code, 200, "who may exec: {}", answer.message());
     stage.end().await
 }
 
