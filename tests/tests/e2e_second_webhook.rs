@@ -19,13 +19,16 @@ use hook::{Hook, PROXY};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What the other webhook adds: the test's application once more.
-fn proxy(space: &Space) -> Result<Value> {
+/// What the other webhook adds: the test's application once more, beside the others or as a native sidecar.
+fn proxy(space: &Space, native: bool) -> Result<Value> {
     let pod = app(PROXY, &space.cluster().image(TEST_APP)?).build();
     let mut proxy = serde_json::to_value(&pod.spec.context("spec")?.containers[0])?;
     proxy["name"] = json!(PROXY);
     proxy["args"] = json!(["serve", "--http", "8081", "--name", PROXY]);
     proxy["ports"] = json!([{"name": "admin", "containerPort": 8081}]);
+    if native {
+        proxy["restartPolicy"] = json!("Always");
+    }
     Ok(proxy)
 }
 
@@ -125,8 +128,8 @@ fn env(pod: &Pod, variable: &str) -> Option<String> {
 }
 
 /// The second webhook, limits, a marker that has settled, and the Pod that it selects; nothing where there is no lab.
-async fn prepared(space: &Space) -> Result<Option<(Hook, Pod)>> {
-    let Some(hook) = Hook::start(space, proxy(space)?).await? else {
+async fn prepared(space: &Space, native: bool) -> Result<Option<(Hook, Pod)>> {
+    let Some(hook) = Hook::start(space, proxy(space, native)?).await? else {
         println!("skipped: only the lab's API server reaches a webhook of the test's own");
         return Ok(None);
     };
@@ -142,8 +145,17 @@ const WAYS: [(&str, bool); 4] = [("a-meddler", false), ("z-meddler", false), ("a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_pod_comes_out_whether_another_webhook_is_called_before_ours_or_after() -> Result<()> {
-    space::with("second", Labels::opted_in().restricted(), |space| async move {
-        let Some((hook, pod)) = prepared(&space).await? else { return Ok(()) };
+    every_way("second", false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_does_where_the_other_webhook_adds_a_native_sidecar() -> Result<()> {
+    every_way("second-native", true).await
+}
+
+async fn every_way(what: &'static str, native: bool) -> Result<()> {
+    space::with(what, Labels::opted_in().restricted(), |space| async move {
+        let Some((hook, pod)) = prepared(&space, native).await? else { return Ok(()) };
         let mut found = Vec::new();
         for (order, again) in WAYS {
             let name = format!("{order}-{}", space.name());
@@ -182,8 +194,17 @@ async fn one_way(space: &Space, pod: &Pod) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_another_webhook_added_after_us_is_probed_by_command_and_named_port() -> Result<()> {
-    space::with("late", Labels::opted_in().restricted(), |space| async move {
-        let Some((hook, pod)) = prepared(&space).await? else { return Ok(()) };
+    late("late", false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_is_a_native_sidecar_that_it_added_after_us() -> Result<()> {
+    late("late-native", true).await
+}
+
+async fn late(what: &'static str, native: bool) -> Result<()> {
+    space::with(what, Labels::opted_in().restricted(), |space| async move {
+        let Some((hook, pod)) = prepared(&space, native).await? else { return Ok(()) };
         let name = format!("z-meddler-{}", space.name());
         hook.register(&space, &name, false).await?;
         let created = async {

@@ -63,7 +63,7 @@ async fn the_hook_is_called_for_the_right_pods_and_its_conditions_never_err() ->
     let pods = format!("{}?dryRun=All", stage.path("pods"));
     until("the hook is called", async || Ok(request::create(&stage.admin, &pods, &pod(|_| ())).await?.code != 201))
         .await?;
-    let rows: [Row; 13] = [
+    let rows: [Row; 17] = [
         ("a Pod without labels and annotations", true, |_| ()),
         ("taken in by label", true, |pod| pod["metadata"]["labels"] = json!({"probelet.io/inject": "enabled"})),
         ("kept out by label", false, |pod| pod["metadata"]["labels"] = json!({"probelet.io/inject": "disabled"})),
@@ -86,6 +86,25 @@ async fn the_hook_is_called_for_the_right_pods_and_its_conditions_never_err() ->
         ("injected, then a container added in front", true, |pod| {
             injected(pod);
             containers(pod).insert(0, json!({"name": "early", "image": "e"}));
+        }),
+        ("injected, then a native sidecar added", true, |pod| {
+            injected(pod);
+            pod["spec"]["initContainers"] = json!([{"name": "late", "image": "l", "restartPolicy": "Always"}]);
+        }),
+        ("injected, then a native sidecar added behind other init containers", true, |pod| {
+            injected(pod);
+            pod["spec"]["initContainers"] = json!([
+                {"name": "probelet-agent", "image": "p"}, {"name": "late", "image": "l", "restartPolicy": "Always"},
+            ]);
+        }),
+        ("injected, with init containers that end", false, |pod| {
+            injected(pod);
+            pod["spec"]["initContainers"] =
+                json!([{"name": "setup", "image": "s"}, {"name": "probelet-agent", "image": "p"}]);
+        }),
+        ("injected, with an empty list of init containers", false, |pod| {
+            injected(pod);
+            pod["spec"]["initContainers"] = json!([]);
         }),
         ("injected, then an annotation taken away", true, |pod| {
             injected(pod);

@@ -40,7 +40,8 @@ impl Drop for Hook {
 }
 
 impl Hook {
-    /// Listens where the lab's API server reaches it; `container` is what it adds. None where there is no lab.
+    /// Listens where the lab's API server reaches it; `container` is what it adds, to the init containers where it is a
+    /// native sidecar. None where there is no lab.
     pub(crate) async fn start(space: &Space, container: Value) -> Result<Option<Self>> {
         let Some(lab) = space.cluster().lab() else { return Ok(None) };
         let host = Network::choose(lab.layout())?.host_address();
@@ -120,9 +121,12 @@ fn meddle(pod: &Value, container: &Value) -> Vec<Value> {
         }
         patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
     }
-    let containers = pod["spec"]["containers"].as_array();
-    if !containers.into_iter().flatten().any(|found| found["name"] == PROXY) {
-        patch.push(json!({"op": "add", "path": "/spec/containers/-", "value": container}));
+    let list = if container["restartPolicy"] == "Always" { "initContainers" } else { "containers" };
+    let present = pod["spec"][list].as_array();
+    if present.is_none() {
+        patch.push(json!({"op": "add", "path": format!("/spec/{list}"), "value": [container]}));
+    } else if !present.into_iter().flatten().any(|found| found["name"] == PROXY) {
+        patch.push(json!({"op": "add", "path": format!("/spec/{list}/-"), "value": container}));
     }
     patch
 }

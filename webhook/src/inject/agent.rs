@@ -5,6 +5,7 @@ use super::{NoRandom, Options, container, volume};
 use crate::pod::{Pod, list, name};
 use probelet_protocol::agent::AgentStart;
 use probelet_protocol::environment::AGENT_KEYS;
+use probelet_protocol::limit::PLAN_BYTES;
 use probelet_protocol::name::{AGENT_BINARY, AGENT_CONTAINER, AGENT_DIR, AGENT_VOLUME, SAFE_TO_EVICT_ANNOTATION};
 use probelet_protocol::plan::Plan;
 use serde_json::{Map, Value, json};
@@ -32,8 +33,10 @@ pub(super) fn add(pod: &mut Pod, before: &Pod, plan: &Plan, options: &mut Option
         return Ok(keys);
     }
     if !before.has_container(AGENT_CONTAINER) {
-        install(pod, before, &targets, options);
+        super::push(&mut pod.spec, "volumes", volume::agent());
+        super::push(&mut pod.spec, "initContainers", container::agent(before, options));
     }
+    precede(pod, &targets);
     make_evictable(pod);
     for target in targets {
         if keys.contains_key(target) {
@@ -53,25 +56,28 @@ pub(super) fn add(pod: &mut Pod, before: &Pod, plan: &Plan, options: &mut Option
 }
 
 /// Keys that an earlier pass gave out. The Pod's owner could have written such a text too, and would gain nothing: a
-/// key lets a container speak for itself.
+/// key lets a container speak for itself. There are no more of them than a plan has probes, so a longer text than a
+/// plan's is not ours.
 fn present_keys(pod: &Pod) -> Keys {
     let containers = pod.containers().iter().chain(pod.init_containers());
     let sidecar =
         containers.into_iter().find(|container| name(container) == probelet_protocol::name::SIDECAR_CONTAINER);
     let variable = sidecar.and_then(|sidecar| list(sidecar, "env").iter().find(|entry| name(entry) == AGENT_KEYS));
     let text = variable.and_then(|variable| variable.get("value")?.as_str()).unwrap_or_default();
-    serde_json::from_str(text).unwrap_or_default()
+    if text.len() > PLAN_BYTES { Keys::new() } else { serde_json::from_str(text).unwrap_or_default() }
 }
 
-/// The volume, and the init container that fills it. It comes last, so that the others keep their index; only where a
-/// native sidecar is a target, which starts in turn, must it come before that one.
-fn install(pod: &mut Pod, before: &Pod, targets: &BTreeSet<&str>, options: &Options<'_>) {
-    super::push(&mut pod.spec, "volumes", volume::agent());
-    let container = container::agent(before, options);
-    let first = before.init_containers().iter().position(|container| targets.contains(name(container)));
-    match (first, pod.spec.get_mut("initContainers").and_then(Value::as_array_mut)) {
-        (Some(first), Some(containers)) => containers.insert(first, container),
-        _ => super::push(&mut pod.spec, "initContainers", container),
+/// The init container that brings the agent comes last, so that the others keep their index; only where a native sidecar
+/// is a target, which starts in turn, must it come before that one, also one that another webhook put in front of it since.
+fn precede(pod: &mut Pod, targets: &BTreeSet<&str>) {
+    let Some(containers) = pod.spec.get_mut("initContainers").and_then(Value::as_array_mut) else { return };
+    let agent = containers.iter().position(|container| name(container) == AGENT_CONTAINER);
+    let first = containers.iter().position(|container| targets.contains(name(container)));
+    if let (Some(agent), Some(first)) = (agent, first)
+        && first < agent
+    {
+        let container = containers.remove(agent);
+        containers.insert(first, container);
     }
 }
 

@@ -133,6 +133,34 @@ async fn a_native_sidecar_as_target_starts_after_the_agent_is_there() {
     assert!(reply.patch.as_array().expect("list").iter().all(|operation| operation["op"] == "add"), "{}", reply.patch);
 }
 
+/// Another webhook put one in front after our first call: it could not start before the agent is there.
+#[tokio::test]
+async fn an_agent_that_is_there_already_goes_before_a_later_native_sidecar() {
+    let webhook = Webhook::empty();
+    webhook.mark("exec", MARKER);
+    let log = MARKER.replace(r#""containerName": "game""#, r#""containerName": "log""#);
+    webhook.mark("log", &log.replace("game.example/players", "game.example/logs"));
+    let first = webhook.create(|_| {}).await;
+    let names = |reply: &Reply| -> Vec<_> {
+        let list = reply.object["spec"]["initContainers"].as_array().expect("list");
+        list.iter().map(|container| container["name"].as_str().expect("name").to_owned()).collect()
+    };
+    assert_eq!(names(&first), ["unpack", "probelet-agent"]);
+    let log = json!({"name": "log", "image": "log:1", "restartPolicy": "Always"});
+    let second = webhook
+        .create(|pod| {
+            *pod = first.object.clone();
+            pod["spec"]["initContainers"].as_array_mut().expect("list").insert(0, log);
+        })
+        .await;
+    assert_eq!(names(&second), ["probelet-agent", "log", "unpack"]);
+    assert_eq!(started(second.container("initContainers", "log")).container, "log");
+    let agent = |reply: &Reply| reply.container("initContainers", "probelet-agent").clone();
+    assert_eq!(agent(&second), agent(&first));
+    let third = webhook.create(|pod| *pod = second.object.clone()).await;
+    assert!(third.is_unchanged(), "{}", third.patch);
+}
+
 #[tokio::test]
 async fn the_autoscalers_annotation_keeps_what_it_had() {
     let reply = create(|pod| pod["metadata"]["annotations"][EVICT] = "data".into()).await;
