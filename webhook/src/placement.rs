@@ -44,15 +44,16 @@ pub fn may_be_virtual(pod: &Pod, namespace: Option<&Namespace>, rules: &VirtualN
         || cluster.virtual_nodes().iter().any(|(name, shape)| may_land_on_node(pod, name, shape))
 }
 
-/// Whether the Pod asks for Windows nodes.
+/// Whether the Pod asks for Windows nodes and cannot land on Linux.
 pub fn is_windows(pod: &Pod) -> bool {
     if let Some(os) = pod.spec.get("os").and_then(|os| os.get("name")).and_then(Value::as_str) {
         return os == "windows";
     }
-    ["kubernetes.io/os", "beta.kubernetes.io/os"].iter().any(|key| {
-        let known = BTreeMap::from([((*key).to_owned(), "windows".to_owned())]);
-        constraints(pod, &Labels { known: &known, complete: false, names: Names::Unknown }) == Fit::Wanted
-    })
+    let fit = |os: &str| {
+        let known = ["kubernetes.io/os", "beta.kubernetes.io/os"].map(|key| (key.to_owned(), os.to_owned())).into();
+        constraints(pod, &Labels { known: &known, complete: false, names: Names::Unknown })
+    };
+    fit("windows") == Fit::Wanted && fit("linux") == Fit::Excluded
 }
 
 fn is_taken(pod: &Pod, namespace: Option<&Namespace>, rule: &PodRule) -> bool {

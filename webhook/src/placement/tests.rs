@@ -238,6 +238,22 @@ fn windows_is_told_by_os_selector_and_affinity() {
         (json!({"nodeSelector": {"kubernetes.io/os": "windows"}}), true),
         (json!({"nodeSelector": {"beta.kubernetes.io/os": "windows"}}), true),
         (required(json!([expression("kubernetes.io/os", "In", &["windows"])])), true),
+        (
+            required(json!([
+                expression("kubernetes.io/os", "In", &["windows"]),
+                expression("beta.kubernetes.io/os", "In", &["windows"]),
+            ])),
+            true,
+        ),
+        (required(json!([expression("kubernetes.io/os", "In", &["linux", "windows"])])), false),
+        (required(json!([expression("kubernetes.io/os", "Exists", &[])])), false),
+        (
+            required(json!([
+                expression("kubernetes.io/os", "In", &["linux"]),
+                expression("kubernetes.io/os", "In", &["windows"]),
+            ])),
+            false,
+        ),
         (json!({"nodeSelector": {"kubernetes.io/os": "linux"}}), false),
         (json!({}), false),
     ] {
