@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::warn;
 
 /// What workers do with a key.
@@ -109,12 +109,23 @@ pub async fn run<W: Work>(
     metrics: Arc<Metrics>,
 ) {
     let mut workers = JoinSet::new();
+    let mut places: Vec<AbortHandle> = Vec::new();
     let (wanted_out, wanted) = watch::channel(0);
     loop {
         let target = (*count.borrow_and_update()).max(1);
-        let before = wanted_out.send_replace(target);
-        for index in before..target {
-            workers.spawn(worker(index, Arc::clone(&work), input.clone(), wanted.clone(), Arc::clone(&metrics)));
+        wanted_out.send_replace(target);
+        for index in 0..target {
+            // A worker that was busy while the number was lower works on. One that is just ending is followed by another
+            // when it has ended: `join_next` tells.
+            if places.get(index).is_some_and(|worker| !worker.is_finished()) {
+                continue;
+            }
+            let worker = worker(index, Arc::clone(&work), input.clone(), wanted.clone(), Arc::clone(&metrics));
+            let worker = workers.spawn(worker);
+            match places.get_mut(index) {
+                Some(place) => *place = worker,
+                None => places.push(worker),
+            }
         }
         metrics.queue(W::NAME, target, input.due());
         tokio::select! {
