@@ -137,6 +137,16 @@ impl Cluster {
         read(&self.nodes).kinds.get(name).copied()
     }
 
+    /// Names of all known nodes.
+    pub fn node_names(&self) -> Vec<String> {
+        read(&self.nodes).kinds.keys().cloned().collect()
+    }
+
+    /// How many nodes are known.
+    pub fn node_count(&self) -> usize {
+        read(&self.nodes).kinds.len()
+    }
+
     /// All known virtual nodes, by name.
     pub fn virtual_nodes(&self) -> Arc<BTreeMap<String, NodeShape>> {
         read(&self.nodes).shapes.clone()

@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
@@ -52,7 +51,6 @@ pub struct Store {
     metrics: Arc<Metrics>,
     changes: broadcast::Sender<Change>,
     statuses: Arc<Statuses>,
-    nodes: Arc<AtomicUsize>,
     waiting: Arc<Waiting>,
 }
 
@@ -82,6 +80,11 @@ pub trait Kind: Send + Sync + 'static {
     fn set(&self, object: Self::Object, cluster: &Cluster) -> Option<Change>;
     /// One is gone.
     fn remove(&self, namespace: &str, name: &str, cluster: &Cluster) -> Option<Change>;
+
+    /// What an earlier watch of a cluster-wide kind left in the index: what is not listed again is gone.
+    fn known(&self, _: &Cluster) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 // === impl Store ===
@@ -91,15 +94,7 @@ impl Store {
     pub fn new(client: Client, cluster: Arc<Cluster>, metrics: Arc<Metrics>, gate: Gate) -> Self {
         let kinds = Mutex::new([Namespaces::NAME, Markers::NAME, Nodes::NAME, LimitRanges::NAME].into());
         let (changes, _) = broadcast::channel(BACKLOG);
-        Self {
-            client,
-            cluster,
-            metrics,
-            changes,
-            statuses: Arc::default(),
-            nodes: Arc::default(),
-            waiting: Arc::new(Waiting { kinds, gate }),
-        }
+        Self { client, cluster, metrics, changes, statuses: Arc::default(), waiting: Arc::new(Waiting { kinds, gate }) }
     }
 
     /// What changes from now on.
@@ -119,7 +114,7 @@ impl Store {
 
     /// How many nodes there are.
     pub fn nodes(&self) -> usize {
-        self.nodes.load(Ordering::Relaxed)
+        self.cluster.node_count()
     }
 
     /// Starts all watches; they run until the process ends.
@@ -135,7 +130,7 @@ impl Store {
         loop {
             let rules: VirtualNodes = live.borrow_and_update().config.virtual_nodes.clone();
             tokio::select! {
-                () = self.clone().follow(Nodes::new(rules.clone(), Arc::clone(&self.nodes))) => return,
+                () = self.clone().follow(Nodes::new(rules.clone())) => return,
                 changed = live.wait_for(|live| live.config.virtual_nodes != rules) => {
                     if changed.is_err() {
                         return;
@@ -153,7 +148,8 @@ impl Store {
             None => config.any_semantic(),
         };
         let mut events = pin!(watcher(kind.api(&self.client), config).default_backoff());
-        let (mut known, mut listed) = (HashSet::new(), HashSet::new());
+        let before = kind.known(&self.cluster).into_iter().map(|name| (String::new(), name));
+        let (mut known, mut listed) = (before.collect::<HashSet<_>>(), HashSet::new());
         while let Some(event) = events.next().await {
             self.metrics.watched(K::NAME, event.is_ok());
             match event {
@@ -222,3 +218,6 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,6 @@ use kube::{Api, Client, ResourceExt};
 use probelet_protocol::marker::{GROUP, KIND, PLURAL, PodProbeMarkerSpec, PodProbeMarkerStatus, VERSION};
 use serde::Deserialize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing::warn;
 
 /// Namespaces: their labels.
@@ -29,7 +28,6 @@ pub struct LimitRanges;
 /// Nodes: their labels and taints.
 pub struct Nodes {
     rules: VirtualNodes,
-    count: Arc<AtomicUsize>,
 }
 
 /// A node without its images, addresses and conditions, which are most of it.
@@ -167,10 +165,9 @@ impl Kind for LimitRanges {
 // === impl Nodes ===
 
 impl Nodes {
-    /// Judged by these rules, and counted.
-    pub fn new(rules: VirtualNodes, count: Arc<AtomicUsize>) -> Self {
-        count.store(0, Ordering::Relaxed);
-        Self { rules, count }
+    /// Judged by these rules.
+    pub fn new(rules: VirtualNodes) -> Self {
+        Self { rules }
     }
 }
 
@@ -186,9 +183,6 @@ impl Kind for Nodes {
 
     fn set(&self, object: Self::Object, cluster: &Cluster) -> Option<Change> {
         let name = object.name_any();
-        if cluster.node_kind(&name).is_none() || self.count.load(Ordering::Relaxed) == 0 {
-            self.count.fetch_add(1, Ordering::Relaxed);
-        }
         let taints = object.spec.taints.unwrap_or_default();
         let shape = NodeShape { labels: object.metadata.labels.unwrap_or_default(), taints };
         cluster.set_node(&name, self.rules.kind(&shape), shape);
@@ -197,8 +191,11 @@ impl Kind for Nodes {
 
     fn remove(&self, _: &str, name: &str, cluster: &Cluster) -> Option<Change> {
         cluster.remove_node(name);
-        let _ = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
         None
+    }
+
+    fn known(&self, cluster: &Cluster) -> Vec<String> {
+        cluster.node_names()
     }
 }
 
