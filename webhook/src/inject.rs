@@ -26,7 +26,7 @@ pub struct Options<'a> {
     pub settings: &'a Settings,
     /// Requests and limits that are asked for.
     pub wanted: &'a Wanted,
-    /// The namespace's limits for containers, CPU and memory.
+    /// The namespace's limits for containers and Pods, CPU and memory.
     pub bounds: &'a [Bounds; 2],
     /// A new random key for an exec agent.
     pub random: fn() -> Result<String, NoRandom>,

@@ -36,6 +36,12 @@ impl Quantity {
         Some(Self((nano + milli - 1) / milli * milli))
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// The amount rounded up to whole units: bytes have no fractions.
     pub fn whole(self) -> Self {
         Self((self.0 + NANO - 1) / NANO * NANO)

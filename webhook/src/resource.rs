@@ -7,6 +7,9 @@ use probelet_protocol::name::{AGENT_CONTAINER, OWN_PREFIX, SIDECAR_CONTAINER};
 use probelet_protocol::setting::Settings;
 use serde_json::{Map, Value, json};
 
+mod total;
+pub use total::is_within;
+
 /// What settings ask for; unset ones are chosen by the Pod's QoS class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -113,7 +116,9 @@ impl Wanted {
             let pair = if class == QosClass::Guaranteed {
                 wanted.guaranteed(&usual, bounds)
             } else {
-                let limited = usual.limited || all_have_limit(pod, usual.resource);
+                let limited = usual.limited
+                    || all_have_limit(users(pod), usual.resource)
+                    || bounds.has_pod_bound() && all_have_limit(plain_users(pod), usual.resource);
                 wanted.burstable(&usual, limited, bounds)
             };
             for (map, quantity) in [(&mut requests, pair.request), (&mut limits, pair.limit)] {
@@ -205,13 +210,21 @@ pub fn unused<'a>(pod: &Pod, settings: impl Iterator<Item = &'a String>) -> Opti
 }
 
 /// A ResourceQuota on limits refuses Pods with any container that has none, so where all have one, the new one gets it.
-fn all_have_limit(pod: &Pod, resource: &str) -> bool {
-    users(pod).all(|container| amount(container, "limits", resource).is_some())
+fn all_have_limit<'a>(mut containers: impl Iterator<Item = &'a Value>, resource: &str) -> bool {
+    containers.all(|container| amount(container, "limits", resource).is_some())
 }
 
 fn users(pod: &Pod) -> impl Iterator<Item = &Value> {
-    let all = pod.containers().iter().chain(pod.init_containers());
-    all.filter(|container| ![SIDECAR_CONTAINER, AGENT_CONTAINER].contains(&name(container)))
+    plain_users(pod).chain(pod.init_containers().iter().filter(is_user))
+}
+
+/// Without init containers, which older LimitRangers leave out of the Pod's sum.
+fn plain_users(pod: &Pod) -> impl Iterator<Item = &Value> {
+    pod.containers().iter().filter(is_user)
+}
+
+fn is_user(container: &&Value) -> bool {
+    ![SIDECAR_CONTAINER, AGENT_CONTAINER].contains(&name(container))
 }
 
 fn amount(container: &Value, field: &str, resource: &str) -> Option<Quantity> {

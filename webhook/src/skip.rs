@@ -1,5 +1,6 @@
 //! Why a Pod is left as it is.
 
+use crate::review::VALUES;
 use std::fmt;
 
 /// Exactly one reason a skipped Pod.
@@ -27,11 +28,15 @@ pub enum SkipReason {
     OrdinaryNode,
     /// With the plan its annotations would be larger than the API server takes.
     AnnotationsTooLarge,
+    /// A LimitRange bounds the sum of the Pod's containers, and leaves no room for the sidecar.
+    PodLimitRange,
+    /// To read it whole would take more memory than there is for one request.
+    TooManyValues,
 }
 
 impl SkipReason {
     /// All reasons, for metrics that start at zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::OtherRequest,
         Self::ExemptNamespace,
         Self::NotOptedIn,
@@ -43,6 +48,8 @@ impl SkipReason {
         Self::NoProbe,
         Self::OrdinaryNode,
         Self::AnnotationsTooLarge,
+        Self::PodLimitRange,
+        Self::TooManyValues,
     ];
 
     /// Value of a metric's label.
@@ -59,18 +66,24 @@ impl SkipReason {
             Self::NoProbe => "no_probe",
             Self::OrdinaryNode => "ordinary_node",
             Self::AnnotationsTooLarge => "annotations_too_large",
+            Self::PodLimitRange => "pod_limit_range",
+            Self::TooManyValues => "too_many_values",
         }
     }
 
     /// Whether the Pod's owner probably wanted something else, so that it is worth a warning and an Event.
     pub fn is_mistake(self) -> bool {
-        matches!(self, Self::NameTaken | Self::NoProbe | Self::AnnotationsTooLarge)
+        matches!(
+            self,
+            Self::NameTaken | Self::NoProbe | Self::AnnotationsTooLarge | Self::PodLimitRange | Self::TooManyValues
+        )
     }
 }
 
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::TooManyValues => return write!(f, "the object has more than {VALUES} JSON values"),
             Self::OtherRequest => "nothing is decided for such a request",
             Self::ExemptNamespace => "Pods of this namespace are never injected",
             Self::NotOptedIn => "the namespace is not labelled probelet.io/inject=enabled",
@@ -84,6 +97,7 @@ impl fmt::Display for SkipReason {
             Self::NoProbe => "no probe of the Pod's markers can be used for its containers",
             Self::OrdinaryNode => "the Pod is not bound for a virtual node",
             Self::AnnotationsTooLarge => "with the plan the Pod's annotations would exceed 256 KiB",
+            Self::PodLimitRange => "with the sidecar the Pod would exceed a LimitRange of type Pod",
         })
     }
 }

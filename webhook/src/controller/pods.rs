@@ -27,7 +27,7 @@ pub struct PodWire {
     status: StatusWire,
 }
 
-/// What placement and the merge of plans look at; a Pod's spec is mostly something else.
+/// What placement, the merge of plans and the choice of resources look at; a Pod's spec is mostly something else.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct SpecWire {
@@ -41,6 +41,8 @@ struct SpecWire {
     node_selector: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
     os: Value,
+    #[serde(skip_serializing_if = "is_empty")]
+    resources: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
     runtime_class_name: Value,
     #[serde(skip_serializing_if = "Value::is_null")]
@@ -56,6 +58,8 @@ struct ContainerWire {
     name: String,
     #[serde(skip_serializing_if = "Value::is_null")]
     ports: Value,
+    #[serde(skip_serializing_if = "is_empty")]
+    resources: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_policy: Option<String>,
 }
@@ -77,6 +81,10 @@ struct StatusWire {
 #[serde(default)]
 struct ConditionWire {
     r#type: String,
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_none_or(serde_json::Map::is_empty)
 }
 
 kind!(PodWire, NamespaceResourceScope, "", "v1", "Pod", "pods");

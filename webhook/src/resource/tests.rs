@@ -138,6 +138,75 @@ fn limit_ranges_are_met() {
 }
 
 #[test]
+fn limit_ranges_for_pods_are_met_by_the_sum() {
+    let memory = |request: &str, limit: &str| resources(json!({"memory": request}), json!({"memory": limit}));
+    let cpu = |limit: &str| resources(json!({"cpu": "1"}), json!({"cpu": limit}));
+    let item = |field: &str, resource: &str, amount: &str| json!([{"type": "Pod", field: {resource: amount}}]);
+    let init = |mut pod: Pod| {
+        pod.spec["initContainers"] = json!([{"name": "i"}]);
+        pod
+    };
+    let ratio = |request: &str| json!({"requests": {"cpu": "5m", "memory": request}, "limits": {"memory": "32Mi"}});
+    let limits = json!({"cpu": "100m", "memory": "32Mi"});
+    let with_cpu = |request: &str| json!({"requests": {"cpu": request, "memory": "8Mi"}, "limits": limits});
+    let equal = json!({"cpu": "20m", "memory": "16Mi"});
+    for (message, pod, items, expected, fits) in [
+        (
+            "ratio",
+            pod(json!([memory("20Mi", "40Mi")])),
+            item("maxLimitRequestRatio", "memory", "2"),
+            ratio("16Mi"),
+            true,
+        ),
+        ("CPU ratio", pod(json!([cpu("2")])), item("maxLimitRequestRatio", "cpu", "2"), with_cpu("50m"), true),
+        (
+            "CPU ratio, an init container without limit",
+            init(pod(json!([cpu("2")]))),
+            item("maxLimitRequestRatio", "cpu", "2"),
+            with_cpu("50m"),
+            true,
+        ),
+        ("room", pod(json!([memory("20Mi", "32Mi")])), item("max", "memory", "64Mi"), ratio("8Mi"), true),
+        ("no room", pod(json!([memory("20Mi", "64Mi")])), item("max", "memory", "64Mi"), ratio("8Mi"), false),
+        ("CPU, room", pod(json!([cpu("1")])), item("max", "cpu", "2"), with_cpu("5m"), true),
+        (
+            "CPU, an init container without limit",
+            init(pod(json!([cpu("1")]))),
+            item("max", "cpu", "2"),
+            with_cpu("5m"),
+            true,
+        ),
+        ("CPU, no room", pod(json!([cpu("2")])), item("max", "cpu", "2"), with_cpu("5m"), false),
+        ("a container without CPU limit", pod(json!([cpu("1"), {}])), item("max", "cpu", "2"), ratio("8Mi"), true),
+        (
+            "Guaranteed",
+            pod(json!([guaranteed()])),
+            item("maxLimitRequestRatio", "cpu", "1"),
+            json!({"requests": equal, "limits": equal}),
+            true,
+        ),
+        (
+            "Guaranteed, no room",
+            pod(json!([guaranteed()])),
+            item("max", "memory", "1Gi"),
+            json!({"requests": equal, "limits": equal}),
+            false,
+        ),
+    ] {
+        let mut injected = pod.clone();
+        let resources = resolve(&pod, &[], items.clone());
+        assert_eq!(resources.as_ref(), Some(&expected), "{message}");
+        let sidecar = json!({"name": "sidecar", "resources": resources});
+        injected.spec["containers"].as_array_mut().expect("list").push(sidecar);
+        assert_eq!(QosClass::of(&injected), QosClass::of(&pod), "{message}");
+        let items: Vec<LimitRangeItem> = serde_json::from_value(items).expect("items");
+        let bounds = Bounds::of(items.iter());
+        assert!(is_within(&pod, &bounds), "{message}, without the sidecar");
+        assert_eq!(is_within(&injected, &bounds), fits, "{message}, with the sidecar");
+    }
+}
+
+#[test]
 fn bad_quantities_are_refused_all_at_once_by_key() {
     let settings = |pairs: &[(&str, &str)]| {
         let map = pairs.iter().map(|(key, text)| (format!("probelet.io/{key}"), (*text).to_owned())).collect();

@@ -1,6 +1,7 @@
 //! Pods that are left byte for byte as they are, each for one reason.
 
 use crate::harness::{Webhook, review};
+use probelet_webhook::limit_range::LimitRangeItem;
 use probelet_webhook::skip::SkipReason;
 use serde_json::{Value, json};
 
@@ -31,6 +32,7 @@ fn rows() -> Vec<Row> {
         (SkipReason::AnnotationsTooLarge, |pod| {
             pod["metadata"]["annotations"]["big"] = "x".repeat(256 * 1024 - 200).into();
         }),
+        (SkipReason::TooManyValues, |pod| pod["spec"]["many"] = vec![0; 50_001].into()),
     ]
 }
 
@@ -115,4 +117,32 @@ async fn an_unknown_value_of_the_label_is_told_and_ignored() {
         Webhook::with_marker().create(|pod| pod["metadata"]["labels"]["probelet.io/inject"] = "yes".into()).await;
     assert_eq!(reply.outcome(), "injected");
     assert!(reply.warnings()[0].contains(r#"label probelet.io/inject: "yes" is neither enabled nor disabled"#));
+}
+
+#[tokio::test]
+async fn a_pod_without_room_for_the_sidecar_in_a_limit_range_passes_as_it_is() {
+    let with_limit = |pod: &mut Value, limit: &str| {
+        pod["spec"]["initContainers"] = json!([]);
+        for container in pod["spec"]["containers"].as_array_mut().expect("containers") {
+            container["resources"] = json!({"requests": {"memory": "10Mi"}, "limits": {"memory": limit}});
+        }
+    };
+    let webhook = Webhook::with_marker();
+    let items: Vec<LimitRangeItem> =
+        serde_json::from_value(json!([{"type": "Pod", "max": {"memory": "64Mi"}}])).expect("items");
+    webhook.cluster.set_limit_range("games", "pods", items);
+    // Both containers: 64Mi, which is refused only with the sidecar; 32Mi; 80Mi, which is refused in any case.
+    for (limit, outcome) in [
+        ("32Mi", "skipped: with the sidecar the Pod would exceed a LimitRange of type Pod"),
+        ("16Mi", "injected"),
+        ("40Mi", "injected"),
+    ] {
+        let reply = webhook.create(|pod| with_limit(pod, limit)).await;
+        assert_eq!(reply.outcome(), outcome, "{limit}");
+        let warning =
+            "probelet: not injected: with the sidecar the Pod would exceed a LimitRange of type Pod".to_owned();
+        assert_eq!(reply.warnings().contains(&warning), reply.is_unchanged(), "{limit}: {:?}", reply.warnings());
+    }
+    let counted = r#"operation="mutate-pod",result="skipped",reason="pod_limit_range"}"#;
+    assert!(webhook.metrics.text().contains(counted));
 }

@@ -7,8 +7,8 @@ fn wire(name: &str, extra: Value) -> PodWire {
             "annotations": {"probelet.io/injected": "1", "probelet.io/writes": "c:x.io/Up,l:x.io/gone,l:x.io/state",
                 "foreign.io/big": "kept nowhere", "kruise.io/podprobemarker-list": "a, b"},
             "managedFields": [{"manager": "kubectl"}]},
-        "spec": {"containers": [{"name": "main", "image": "i", "ports": [{"name": "http", "containerPort": 80}]},
-            {"name": "probelet"}], "nodeName": "virtual", "terminationGracePeriodSeconds": 30},
+        "spec": {"containers": [{"name": "main", "image": "i", "ports": [{"name": "http", "containerPort": 80}],
+            "resources": {"limits": {"cpu": "1"}}}, {"name": "probelet", "resources": {}}], "nodeName": "virtual", "terminationGracePeriodSeconds": 30},
         "status": {"phase": "Running", "conditions": [{"type": "Ready"}, {"type": "x.io/Up"}]}
     });
     json_patch::merge(&mut pod, &extra);
@@ -28,6 +28,8 @@ fn a_pod_is_kept_as_far_as_it_matters() {
     assert_eq!(pod.annotation("foreign.io/big"), None);
     assert!(pod.has_container("main") && pod.has_container("probelet"));
     assert_eq!(pod.text("nodeName"), Some("virtual"));
+    assert_eq!(pod.containers()[0]["resources"]["limits"]["cpu"], "1", "a LimitRange may leave no room");
+    assert_eq!(pod.containers()[1].get("resources"), None);
     assert_eq!(pod.spec.get("terminationGracePeriodSeconds"), None);
 }
 
