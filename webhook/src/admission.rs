@@ -75,8 +75,11 @@ pub fn mutate_pod(request: &Request<'_>, world: &World<'_>) -> Result<Verdict, R
     else {
         return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
     };
-    let pod: Pod = review::parse(object.get().as_bytes()).map_err(|error| error.within("request.object"))?;
-    Ok(decide_pod(&pod, &request.namespace, world))
+    match review::object::<Pod>(object, "request.object") {
+        Ok(pod) => Ok(decide_pod(&pod, &request.namespace, world)),
+        Err(ReviewError::TooManyValues(_)) => Ok(Verdict::skipped(SkipReason::TooManyValues, Warnings::default())),
+        Err(error) => Err(error),
+    }
 }
 
 /// Decides over a Pod that is being created in a namespace.
@@ -121,6 +124,9 @@ fn patch_for(pod: &Pod, namespace: &str, world: &World<'_>, warnings: &mut Warni
     let bounds = &Bounds::of(ranges.flat_map(|items| items.iter()));
     let mut options = Options { config, settings, wanted, bounds, random, warnings };
     let injected = inject::inject(pod, &marking, &mut options).map_err(|error| Stop::Fault(error.to_string()))?;
+    if !resource::is_within(&injected, bounds) && resource::is_within(pod, bounds) {
+        return Err(Stop::Skip(SkipReason::PodLimitRange));
+    }
     if inject::annotation_bytes(&injected) > ANNOTATION_BYTES {
         return Err(Stop::Skip(SkipReason::AnnotationsTooLarge));
     }
@@ -155,7 +161,12 @@ pub fn mutate_binding(request: &Request<'_>, world: &World<'_>) -> Result<Verdic
     let Some(object) = request.object.filter(|_| is_binding && request.operation == "CREATE") else {
         return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
     };
-    let binding: Binding = review::parse(object.get().as_bytes()).map_err(|error| error.within("request.object"))?;
+    let binding: Binding = match review::object(object, "request.object") {
+        Err(ReviewError::TooManyValues(_)) => {
+            return Ok(Verdict::skipped(SkipReason::TooManyValues, Warnings::default()));
+        }
+        binding => binding?,
+    };
     if world.config.is_exempt(&request.namespace) {
         return Ok(Verdict::skipped(SkipReason::ExemptNamespace, Warnings::default()));
     }
@@ -171,17 +182,23 @@ pub fn validate_marker(request: &Request<'_>, _: &World<'_>) -> Result<Verdict, 
     if !is_marker || !request.sub_resource.is_empty() || !["CREATE", "UPDATE"].contains(&request.operation.as_str()) {
         return Ok(Verdict::skipped(SkipReason::OtherRequest, Warnings::default()));
     }
+    let mut warnings = Warnings::default();
     let read = |object: Option<&RawValue>, field: &'static str| {
-        let object = object.ok_or(ReviewError::Missing(field))?;
-        review::parse::<Value>(object.get().as_bytes()).map_err(|error| error.within(field))
+        review::object::<Value>(object.ok_or(ReviewError::Missing(field))?, field)
     };
-    let object = read(request.object, "request.object")?;
+    let object = match read(request.object, "request.object") {
+        Err(error @ ReviewError::TooManyValues(_)) => return Ok(Verdict::denied(&[error.to_string()], warnings)),
+        object => object?,
+    };
     let findings = if request.operation == "CREATE" {
         validate::created(&object)
     } else {
-        validate::updated(&read(request.old_object, "request.oldObject")?, &object)
+        match read(request.old_object, "request.oldObject") {
+            // It came when nobody looked, and may be mended.
+            Err(ReviewError::TooManyValues(_)) => validate::created(&object),
+            old => validate::updated(&old?, &object),
+        }
     };
-    let mut warnings = Warnings::default();
     findings.warnings.iter().for_each(|warning| warnings.push(warning.clone()));
     Ok(match findings.message() {
         Some(message) => Verdict::denied(&[message], warnings),

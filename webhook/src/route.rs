@@ -10,7 +10,7 @@ use crate::skip::SkipReason;
 use crate::warning::Warnings;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -41,6 +41,8 @@ pub fn router(state: Admission) -> Router {
         .route("/mutate-pods", endpoint("mutate-pod", admission::mutate_pod))
         .route("/mutate-bindings", endpoint("mutate-binding", admission::mutate_binding))
         .route("/validate-podprobemarkers", endpoint("validate-marker", admission::validate_marker))
+        // Without this, axum's own limit of 2 MB counts before the server's.
+        .layer(DefaultBodyLimit::disable())
         .with_state(state)
 }
 

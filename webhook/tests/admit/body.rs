@@ -1,6 +1,6 @@
 //! Bodies that are no AdmissionReview: status 400 and the field's name.
 
-use crate::harness::{Webhook, review};
+use crate::harness::{Webhook, json, review};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -50,10 +50,57 @@ async fn what_is_no_review_is_refused_by_field_with_what_is_allowed() {
 
 #[tokio::test]
 async fn deep_json_is_refused_without_a_panic() {
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let body = review(|pod| pod["spec"]["deep"] = "HERE".into()).to_string().replace("\"HERE\"", &deep);
     let text = refused(body).await;
     assert!(text.contains("recursion limit exceeded"), "{text}");
+}
+
+/// Small objects, almost a million in 7 MiB; each would take hundreds of bytes of memory.
+fn bomb() -> String {
+    format!("[{}0]", r#"{"":0},"#.repeat(1_000_000))
+}
+
+#[tokio::test]
+async fn a_pod_of_too_many_values_is_admitted_without_being_read() {
+    let body = review(|pod| pod["spec"]["many"] = "HERE".into()).to_string().replace("\"HERE\"", &bomb());
+    let webhook = Webhook::with_marker();
+    for path in ["/mutate-pods", "/mutate-bindings"] {
+        let body = if path == "/mutate-pods" { body.clone() } else { body.replace("\"pods\"", "\"bindings\"") };
+        let (status, text) = webhook.send(path, body).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        let answer = json(&text);
+        assert_eq!(answer["response"]["allowed"], true, "{text}");
+        assert_eq!(answer["response"]["patch"], Value::Null);
+        let warning = "probelet: not injected: the object has more than 50000 JSON values";
+        assert_eq!(answer["response"]["warnings"], json!([warning]));
+    }
+    let most = |pod: &mut Value| {
+        let rest = 49_999 - pod.to_string().matches(['{', '[', ',']).count();
+        pod["spec"]["many"] = vec![0; rest - 1].into();
+        pod["metadata"]["annotations"]["text"] = "[{,\"".repeat(20_000).into();
+    };
+    assert_eq!(webhook.create(most).await.outcome(), "injected");
+}
+
+#[tokio::test]
+async fn a_marker_of_too_many_values_is_refused_and_can_be_mended() {
+    let mut review = json(include_str!("../fixtures/marker-review.json"));
+    let request = &mut review["request"];
+    request["operation"] = "UPDATE".into();
+    request["oldObject"] = request["object"].clone();
+    for (field, message) in
+        [("object", Some("probelet: request.object: has more than 50000 JSON values")), ("oldObject", None)]
+    {
+        let mut review = review.clone();
+        review["request"][field]["spec"]["many"] = "HERE".into();
+        let body = review.to_string().replace("\"HERE\"", &bomb());
+        let (status, text) = Webhook::empty().send("/validate-podprobemarkers", body).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+        let response = &json(&text)["response"];
+        assert_eq!(response["allowed"], message.is_none(), "{text}");
+        assert_eq!(response["status"]["message"].as_str(), message);
+    }
 }
 
 #[tokio::test]
