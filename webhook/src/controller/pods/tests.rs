@@ -8,7 +8,8 @@ fn wire(name: &str, extra: Value) -> PodWire {
                 "foreign.io/big": "kept nowhere", "kruise.io/podprobemarker-list": "a, b"},
             "managedFields": [{"manager": "kubectl"}]},
         "spec": {"containers": [{"name": "main", "image": "i", "ports": [{"name": "http", "containerPort": 80}],
-            "resources": {"limits": {"cpu": "1"}}}, {"name": "probelet", "resources": {}}], "nodeName": "virtual", "terminationGracePeriodSeconds": 30},
+            "resources": {"limits": {"cpu": "1"}}}, {"name": "probelet", "resources": {}}],
+            "nodeName": "virtual", "terminationGracePeriodSeconds": 30},
         "status": {"phase": "Running", "conditions": [{"type": "Ready"}, {"type": "x.io/Up"}]}
     });
     json_patch::merge(&mut pod, &extra);
