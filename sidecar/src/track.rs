@@ -94,7 +94,9 @@ impl Track {
     ///   it may not be probed yet, the state is Unknown until it may.
     /// - A container that has ended for good is Failed at once.
     /// - One that does not run is probed once more at once, and Failed when that run does not succeed: on a virtual node
-    ///   the status may lag behind what the probe itself sees.
+    ///   the status may lag behind what the probe itself sees. Where its startupProbe forbids that run, it is Failed at once:
+    ///   whether it runs comes before whether it has started, which no stopped container has (worker.go,
+    ///   pkg/kubelet/prober/prober_manager.go `isContainerStarted`).
     /// - One that has lost the id that it had, without a restart, is an older copy: virtual-kubelet writes such back
     ///   (virtual-kubelet/virtual-kubelet:node/podcontroller.go `lastPodStatusUpdateSkipped`).
     pub fn see(&mut self, neighbour: &Neighbour, now: Duration) -> Option<Verdict> {
@@ -119,17 +121,21 @@ impl Track {
         }
         if is_new {
             self.threshold.reset(&self.timing);
-            let must_wait = self.is_held() || now < self.born + self.timing.initial_delay;
-            if neighbour.life != Life::Ended && must_wait && self.told.is_some() {
-                let message = format!("Container({}) was restarted and may not be probed yet", self.container);
-                return self.tell(ProbeState::Unknown, RESTARTED, message);
-            }
         }
+        let must_wait = self.is_held() || now < self.born + self.timing.initial_delay;
+        // Before its first id it has yet to be created (worker.go: "Wait for more information").
+        let was_created = self.told.is_some() || !id.is_empty();
         match neighbour.life {
             Life::Ended => self.tell_not_running(),
+            // No probe may be run that could say otherwise.
+            Life::Stopped if self.is_held() && was_created => self.tell_not_running(),
             Life::Stopped if was_running => {
                 self.schedule.hurry(now);
                 None
+            }
+            Life::Running(_) if is_new && must_wait && self.told.is_some() => {
+                let message = format!("Container({}) was restarted and may not be probed yet", self.container);
+                self.tell(ProbeState::Unknown, RESTARTED, message)
             }
             // What was told of it is wrong.
             Life::Running(_) if self.told.as_ref().is_some_and(|told| told.reason == NOT_RUNNING) => {

@@ -114,6 +114,44 @@ fn a_container_that_does_not_run_is_failed_unless_its_probe_still_succeeds() {
     assert_eq!(ended.next(), Next::Hold);
 }
 
+/// kubelet says of each container that does not run that it has not started.
+#[test]
+fn a_container_that_does_not_run_is_failed_at_once_where_a_startup_probe_forbids_to_ask_it() {
+    let failed = Some((ProbeState::Failed, NOT_RUNNING.to_owned()));
+    let see = |track: &mut Track, id: &str, restarts, life, is_started, at| {
+        let neighbour = Neighbour { incarnation: (id.into(), restarts), life, is_started };
+        track.see(&neighbour, secs(at)).map(|verdict| (verdict.state, verdict.reason))
+    };
+    for (result, id, restarts) in [
+        // It crashed and waits.
+        (Some('s'), "a", 0),
+        (Some('e'), "a", 0),
+        // Restarted and crashed again in between, by its new id or by the count alone.
+        (Some('s'), "b", 1),
+        (Some('s'), "", 1),
+        // The sidecar is new.
+        (None, "a", 3),
+    ] {
+        let mut track = track(0, 1, true);
+        if let Some(result) = result {
+            see(&mut track, "a", 0, RUNNING, true, 1);
+            run(&mut track, result, 2);
+        }
+        assert_eq!(see(&mut track, id, restarts, Life::Stopped, false, 4), failed, "{result:?} {id} {restarts}");
+        assert_eq!(track.next(), Next::Hold);
+        assert_eq!(see(&mut track, id, restarts, Life::Stopped, false, 5), None, "told once");
+        let unknown = Some((ProbeState::Unknown, RESTARTED.to_owned()));
+        assert_eq!(see(&mut track, "c", restarts + 1, RUNNING, false, 9), unknown);
+    }
+    // Not created yet: nothing is known of it.
+    let mut track = track(0, 1, true);
+    assert_eq!(see(&mut track, "", 0, Life::Stopped, false, 1), None);
+    // An older copy of the status.
+    see(&mut track, "a", 0, RUNNING, true, 2);
+    run(&mut track, 's', 2);
+    assert_eq!(see(&mut track, "", 0, Life::Stopped, false, 3), None);
+}
+
 /// An observation is as old as the last write: a probe that has shown the container to run is no longer bound by it.
 #[test]
 fn a_container_that_has_shown_life_is_not_called_stopped() {
