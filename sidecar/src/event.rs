@@ -20,6 +20,12 @@ use tokio::time::timeout;
 pub const WAITING: usize = 16;
 /// A war is told once in this time: one that rests for a minute is the same one to whoever reads of it.
 const WAR: Duration = Duration::from_secs(600);
+/// So many Events at once, and then one in [`EVERY`]: as client-go writes them for one object
+/// (kubernetes/kubernetes:staging/src/k8s.io/client-go/tools/record/events_cache.go `defaultSpamBurst`, `defaultSpamQPS`).
+const BURST: u32 = 25;
+const EVERY: Duration = Duration::from_secs(300);
+/// After an answer that asks for patience without a time.
+const PAUSE: Duration = Duration::from_secs(10);
 
 const OVERWRITTEN: &str =
     "marks are overwritten again and again, so they are put back ever more rarely; installing the shield ends this";
@@ -52,7 +58,7 @@ impl Events {
     /// Writes until nobody reports any more.
     pub async fn run(mut self) {
         let mut repeat = Repeat::default();
-        let mut war = None;
+        let (mut war, mut rate) = (None, Rate::default());
         loop {
             let note = match timeout(IDLE, self.notes.recv()).await {
                 Ok(Some(note)) => note,
@@ -63,21 +69,51 @@ impl Events {
                 }
             };
             let now = self.clock.now();
-            if matches!(note, Note::War) && !is_due(&mut war, now) {
+            let is_wanted = !matches!(note, Note::War) || is_due(&mut war, now);
+            if !is_wanted || !rate.takes(now) {
                 continue;
             }
             let path = format!("/api/v1/namespaces/{}/events?fieldManager={FIELD_MANAGER}", self.pod.namespace);
             let body = event(&self.pod, &note, self.clock.wall(), now).to_string().into();
             let call = Call { method: Method::POST, path, content_type: "application/json", body };
             let fault = match self.api.call(&call).await {
-                Ok(answer) if answer.status < 300 => continue,
-                Ok(answer) => format!("answer {}", answer.status),
+                // 409: it was taken, and only the answer was lost.
+                Ok(answer) if answer.status < 300 || answer.status == 409 => continue,
+                Ok(answer) => {
+                    if answer.status == 429 || answer.status >= 500 {
+                        rate.wait(now + answer.retry_after.unwrap_or(PAUSE));
+                    }
+                    format!("answer {}", answer.status)
+                }
                 Err(error) => error.to_string(),
             };
             if let Some(left_out) = repeat.may("event", self.clock.now()) {
                 tracing::warn!(error = fault, left_out, "an Event was not taken; it needs the verb create on events");
             }
         }
+    }
+}
+
+/// How fast Events may be written; what comes faster is dropped.
+#[derive(Default)]
+struct Rate {
+    /// When all that was taken is paid for, at one in [`EVERY`].
+    paid: Duration,
+    not_before: Duration,
+}
+
+impl Rate {
+    fn takes(&mut self, now: Duration) -> bool {
+        let paid = self.paid.max(now);
+        let takes = now >= self.not_before && paid <= now + EVERY * (BURST - 1);
+        if takes {
+            self.paid = paid + EVERY;
+        }
+        takes
+    }
+
+    fn wait(&mut self, until: Duration) {
+        self.not_before = until;
     }
 }
 
@@ -129,6 +165,15 @@ mod tests {
         let mut last = None;
         let told: Vec<_> = (0..30).filter(|minute| is_due(&mut last, Duration::from_secs(minute * 60))).collect();
         assert_eq!(told, [0, 10, 20]);
+    }
+
+    #[test]
+    fn a_probe_that_flaps_is_told_as_often_as_client_go_would() {
+        let mut rate = Rate::default();
+        let mut taken = |seconds: std::ops::Range<u64>| seconds.filter(|s| rate.takes(Duration::from_secs(*s))).count();
+        assert_eq!((taken(0..299), taken(299..3600), taken(90_000..90_100)), (25, 11, 25));
+        rate.wait(Duration::from_secs(200_007));
+        assert!(!rate.takes(Duration::from_secs(200_006)) && rate.takes(Duration::from_secs(200_007)));
     }
 
     #[test]
