@@ -38,11 +38,8 @@ pub fn neighbours(observed: &Observed, now: Duration, wall: u64) -> Neighbours {
                 Life::Running(since.map(|since| now.saturating_sub(Duration::from_secs(wall.saturating_sub(since)))))
             }
             ContainerState::Waiting => Life::Stopped,
-            ContainerState::Terminated(code) => {
-                let is_last =
-                    observed.restart_policy == "Never" || (observed.restart_policy == "OnFailure" && code == 0);
-                if is_last && observed.containers.contains(name) { Life::Ended } else { Life::Stopped }
-            }
+            ContainerState::Terminated(code) if observed.ends(name, code) => Life::Ended,
+            ContainerState::Terminated(_) => Life::Stopped,
         };
         let incarnation = (seen.id.clone(), seen.restarts);
         (name.clone(), Neighbour { incarnation, life, is_started: seen.is_started })
@@ -57,8 +54,9 @@ mod tests {
     #[test]
     fn a_start_is_told_by_our_own_clock_and_an_end_by_the_restart_policy() {
         let pod = |policy: &str, state: &str| {
+            let (policy, own) = policy.split_once(' ').unwrap_or((policy, ""));
             let json = format!(
-                r#"{{"metadata":{{"uid":"u"}},"spec":{{"restartPolicy":"{policy}","containers":[{{"name":"c"}}]}},
+                r#"{{"metadata":{{"uid":"u"}},"spec":{{"restartPolicy":"{policy}","containers":[{{{own}"name":"c"}}]}},
                 "status":{{"containerStatuses":[{{"name":"c","containerID":"x://1","restartCount":3,"state":{state}}}]}}}}"#
             );
             let observed = Observed::parse(json.as_bytes()).expect("pod");
@@ -74,6 +72,18 @@ mod tests {
             ("OnFailure", r#"{"terminated":{"exitCode":0}}"#, Life::Ended),
             ("OnFailure", r#"{"terminated":{"exitCode":1}}"#, Life::Stopped),
             ("Never", r#"{"terminated":{"exitCode":1}}"#, Life::Ended),
+            (r#"Never "restartPolicy":"Always","#, r#"{"terminated":{"exitCode":0}}"#, Life::Stopped),
+            (r#"Always "restartPolicy":"Never","#, r#"{"terminated":{"exitCode":1}}"#, Life::Ended),
+            (
+                r#"Never "restartPolicy":"Never","restartPolicyRules":[{}],"#,
+                r#"{"terminated":{"exitCode":1}}"#,
+                Life::Stopped,
+            ),
+            (
+                r#"Never "restartPolicy":"Never","restartPolicyRules":[{}],"#,
+                r#"{"terminated":{"exitCode":0}}"#,
+                Life::Ended,
+            ),
         ] {
             let neighbour = pod(policy, state);
             assert_eq!(neighbour.life, life, "{policy} {state}");

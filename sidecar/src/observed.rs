@@ -29,8 +29,8 @@ pub struct Observed {
     pub node_kind: Option<String>,
     /// `Always` where unset.
     pub restart_policy: String,
-    /// Names in `spec.containers`.
-    pub containers: Vec<String>,
+    /// `spec.containers`.
+    pub containers: Vec<ContainerPlanned>,
     /// Statuses of containers and init containers by name.
     pub statuses: BTreeMap<String, ContainerSeen>,
 }
@@ -53,6 +53,17 @@ pub struct SeenCondition {
     pub content: Condition,
     /// Seconds since 1970, where it is there and readable.
     pub since: Option<u64>,
+}
+
+/// A container, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPlanned {
+    /// Name.
+    pub name: String,
+    /// In place of the Pod's (kubernetes/enhancements:keps/sig-node/5307-container-restart-policy).
+    restart_policy: Option<String>,
+    /// Some exit codes have a rule of their own.
+    has_rules: bool,
 }
 
 /// A container's status.
@@ -116,12 +127,24 @@ impl Observed {
     /// Whether every container but `own` has ended for good, so that the Pod waits for `own` alone
     /// (kubernetes/kubernetes:pkg/kubelet/container/helpers.go `ShouldContainerBeRestarted`).
     pub fn waits_only_for(&self, own: &str) -> bool {
-        let mut others = self.containers.iter().filter(|name| *name != own).peekable();
-        let has_ended = |name: &String| match self.statuses.get(name).map(|status| &status.state) {
-            Some(ContainerState::Terminated(code)) => *code == 0 || self.restart_policy == "Never",
-            _ => false,
-        };
+        let mut others = self.containers.iter().filter(|container| container.name != own).peekable();
+        let has_ended =
+            |container: &ContainerPlanned| match self.statuses.get(&container.name).map(|status| &status.state) {
+                Some(ContainerState::Terminated(code)) => self.ends(&container.name, *code),
+                _ => false,
+            };
         self.may_end() && others.peek().is_some() && others.all(has_ended)
+    }
+
+    /// Whether this container of `spec.containers`, once it has exited with this code, is not started again.
+    pub fn ends(&self, name: &str, code: i64) -> bool {
+        let Some(container) = self.containers.iter().find(|container| container.name == name) else { return false };
+        let policy = container.restart_policy.as_ref().unwrap_or(&self.restart_policy);
+        match policy.as_str() {
+            "Never" => code == 0 || !container.has_rules,
+            "OnFailure" => code == 0,
+            _ => false,
+        }
     }
 
     /// Whether the Pod's containers may end for good.
@@ -163,12 +186,17 @@ mod raw {
     #[serde(rename_all = "camelCase", default)]
     struct Spec {
         restart_policy: String,
-        containers: Vec<Named>,
+        containers: Vec<RawPlanned>,
     }
 
     #[derive(Deserialize)]
-    struct Named {
+    #[serde(rename_all = "camelCase")]
+    struct RawPlanned {
         name: String,
+        #[serde(default)]
+        restart_policy: Option<String>,
+        #[serde(default)]
+        restart_policy_rules: Option<IgnoredAny>,
     }
 
     #[derive(Default, Deserialize)]
@@ -243,10 +271,15 @@ mod raw {
                 conditions: status.conditions.unwrap_or_default().into_iter().map(condition).collect(),
                 plan,
                 restart_policy: pod.spec.restart_policy,
-                containers: pod.spec.containers.into_iter().map(|container| container.name).collect(),
+                containers: pod.spec.containers.into_iter().map(planned).collect(),
                 statuses: statuses.map(container).collect(),
             }
         }
+    }
+
+    fn planned(raw: RawPlanned) -> ContainerPlanned {
+        let RawPlanned { name, restart_policy, restart_policy_rules } = raw;
+        ContainerPlanned { name, restart_policy, has_rules: restart_policy_rules.is_some() }
     }
 
     fn condition(raw: RawCondition) -> (String, SeenCondition) {
