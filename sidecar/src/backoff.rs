@@ -67,6 +67,11 @@ impl Backoff {
         asked + bound.mul_f64(random.clamp(0.0, 1.0))
     }
 
+    /// Over how long at least a herd is spread.
+    pub fn spread(&self) -> Duration {
+        self.spread
+    }
+
     /// Failed tries in a row.
     pub fn tries(&self) -> u32 {
         self.tries

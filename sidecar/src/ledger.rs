@@ -43,6 +43,8 @@ pub struct Ledger {
     observed: Option<Observed>,
     confirmed: BTreeMap<Unit, Confirmed>,
     in_flight: Option<InFlight>,
+    /// Sent, and no answer came: each may or may not have been written.
+    doubted: BTreeMap<Unit, Want>,
     not_before: Duration,
     gather_until: Option<Duration>,
     last_write: Option<Duration>,
@@ -114,6 +116,8 @@ struct InFlight {
 
 /// The first results of a Pod's probes come within this time of each other, and go together.
 const GATHER: Duration = Duration::from_millis(30);
+/// Between the parts of a refused patch: what refuses them all, at many Pods, is not the keys.
+const PARTS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
 // === impl Ledger ===
 
@@ -131,6 +135,7 @@ impl Ledger {
             observed: None,
             confirmed: BTreeMap::new(),
             in_flight: None,
+            doubted: BTreeMap::new(),
             not_before: Duration::ZERO,
             gather_until: None,
             last_write: None,
@@ -197,6 +202,7 @@ impl Ledger {
         } else {
             findings.extend(self.observe(answer, now));
         }
+        self.doubted.clear();
         findings
     }
 
@@ -234,23 +240,30 @@ impl Ledger {
     /// The patch in flight was refused for what is in it.
     pub fn refused(&mut self, message: &str, now: Duration) -> Vec<Finding> {
         let Some(sent) = self.in_flight.take() else { return Vec::new() };
-        if sent.wants.is_empty() {
-            self.wait_after(Trouble::Forbidden, None, now);
-            return Vec::new();
-        }
+        self.not_before = now + self.random.between(PARTS.0, PARTS.1);
         let culprit = self.refusals.refused(&sent.wants, message, now);
         culprit.map(|unit| Finding::Refused(unit, message.to_owned())).into_iter().collect()
     }
 
     /// The request in flight did not go through. How long until the next try.
     pub fn failed(&mut self, trouble: Trouble, retry_after: Option<Duration>, now: Duration) -> Duration {
-        self.in_flight = None;
+        let sent = self.in_flight.take().map(|sent| sent.wants).unwrap_or_default();
+        // It may have been written all the same, and something else be wanted by the next try.
+        if !sent.is_empty() && matches!(trouble, Trouble::Unreachable | Trouble::Unwell) {
+            self.doubted.extend(sent);
+            self.looks.now(now);
+        }
         self.wait_after(trouble, retry_after, now)
+    }
+
+    /// Whether the request in flight only looks at the Pod.
+    pub fn is_looking(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|sent| sent.purpose == Purpose::Look)
     }
 
     /// Whether a watch tells of every change, so that no looks are needed.
     pub fn watching(&mut self, has_watch: bool, now: Duration) {
-        self.looks.watching(has_watch, now);
+        self.looks.watching(has_watch, self.settings.retry_spread, now);
     }
 
     /// Something was changed that only the Pod tells: look at once.
@@ -268,9 +281,9 @@ impl Ledger {
         self.looks.hurry(now);
     }
 
-    /// Whether everything that has settled is on the Pod, as far as is known.
+    /// Whether everything that has settled is on the Pod, as far as is known, but for what is refused.
     pub fn is_settled(&self) -> bool {
-        self.in_flight.is_none() && self.differing().is_empty()
+        self.in_flight.is_none() && self.refusals.clean(&self.differing(), &self.desired).is_empty()
     }
 
     /// Whether a probe settled for this reason.
@@ -326,10 +339,13 @@ impl Ledger {
         let Some(observed) = &self.observed else { return Vec::new() };
         let mut overwritten = Vec::new();
         for (unit, want) in &self.desired {
-            if observed.has(unit, want) {
+            let sent = self.in_flight.as_ref().and_then(|sent| sent.wants.get(unit));
+            // What is there was sent by us, though no answer says so: whatever differs from it is still to be written.
+            let is_there = |want: &&Want| observed.has(unit, want);
+            if let Some(want) = [Some(want), sent, self.doubted.get(unit)].into_iter().flatten().find(is_there) {
                 let since = observed.conditions.get(unit.name()).filter(|_| is_condition(unit)).and_then(|c| c.since);
                 self.confirmed.insert(unit.clone(), Confirmed { want: want.clone(), since });
-            } else if self.confirmed.get(unit).is_some_and(|confirmed| confirmed.want == *want) {
+            } else if self.confirmed.get(unit).is_some_and(|confirmed| is_lost(unit, &confirmed.want, want, observed)) {
                 overwritten.push(unit.clone());
             }
         }
@@ -358,6 +374,14 @@ impl Ledger {
         self.not_before = now + wait;
         wait
     }
+}
+
+/// Whether what was there as `confirmed` and is wanted still was taken away. Of a condition the status counts: it may have new
+/// words by now.
+fn is_lost(unit: &Unit, confirmed: &Want, want: &Want, observed: &Observed) -> bool {
+    let (before, now) = (next::status(confirmed), next::status(want));
+    let seen = observed.conditions.get(unit.name()).map(|seen| &*seen.content.status);
+    confirmed == want || (now.is_some() && now == before && now != seen)
 }
 
 fn is_condition(unit: &Unit) -> bool {

@@ -88,8 +88,9 @@ impl Looks {
         self.settings.has_watch
     }
 
-    /// A watch began to tell of every change, or ended.
-    pub fn watching(&mut self, has_watch: bool, now: Duration) {
+    /// A watch began to tell of every change, or ended. One that comes back soon shows the Pod by itself; where it does not,
+    /// `spread` keeps the looks of many Pods that lost theirs together apart.
+    pub fn watching(&mut self, has_watch: bool, spread: Duration, now: Duration) {
         if self.settings.has_watch == has_watch {
             return;
         }
@@ -98,7 +99,10 @@ impl Looks {
             (self.rare, self.chase) = (None, None);
             self.soon.clear();
         } else {
-            self.wrote(now);
+            self.observed(now);
+            if !self.settings.has_shield {
+                self.soon.push(now + self.random.between(LATER.0, LATER.1 + spread));
+            }
         }
     }
 

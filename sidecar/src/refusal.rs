@@ -5,8 +5,9 @@ use crate::desired::{Unit, Want};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// First and longest wait before a refused key is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(3600));
+/// First and longest wait before a refused key is tried again; doubles from one to the other. The first is short: what is
+/// refused for a cause that passes, such as a policy that is being edited, is not a key's fault.
+const RETRY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 
 /// What was refused, and what is still being found out.
 #[derive(Clone, Debug, Default)]
@@ -45,23 +46,24 @@ impl Refusals {
         None
     }
 
-    /// Of the units that differ, those to send next. Empty: nothing may be sent now.
-    pub fn choose(&mut self, differing: BTreeSet<Unit>, wants: &BTreeMap<Unit, Want>, now: Duration) -> BTreeSet<Unit> {
-        let is_open = |unit: &Unit| match self.refused.get(unit) {
-            Some(refused) => now >= refused.retry_at || wants.get(unit) != Some(&refused.want),
-            None => true,
-        };
-        let open: BTreeSet<Unit> = differing.into_iter().filter(is_open).collect();
-        while let Some(part) = self.parts.pop_front() {
-            let part: BTreeSet<Unit> = part.intersection(&open).cloned().collect();
-            if !part.is_empty() {
-                return part;
-            }
-        }
-        let (suspect, clean): (BTreeSet<_>, BTreeSet<_>) =
-            open.into_iter().partition(|unit| self.refused.contains_key(unit));
-        // One that was refused before goes alone, after the others.
-        if clean.is_empty() { suspect.into_iter().take(1).collect() } else { clean }
+    /// Of the units that differ, the next part of a patch that was refused; it goes at once.
+    pub fn part(&mut self, differing: &BTreeSet<Unit>) -> Option<BTreeSet<Unit>> {
+        let parts = std::iter::from_fn(|| self.parts.pop_front());
+        let mut open = parts.map(|part| part.intersection(differing).cloned().collect::<BTreeSet<_>>());
+        open.find(|part| !part.is_empty())
+    }
+
+    /// Of the units that differ, those that may go together: they were not refused as they are wanted now.
+    pub fn clean(&self, differing: &BTreeSet<Unit>, wants: &BTreeMap<Unit, Want>) -> BTreeSet<Unit> {
+        let is_clean =
+            |unit: &&Unit| self.refused.get(*unit).is_none_or(|refused| wants.get(*unit) != Some(&refused.want));
+        differing.iter().filter(is_clean).cloned().collect()
+    }
+
+    /// Of the units that differ, one that was refused and is to be tried again, alone.
+    pub fn suspect(&self, differing: &BTreeSet<Unit>, now: Duration) -> Option<Unit> {
+        let is_due = |unit: &&Unit| self.refused.get(*unit).is_some_and(|refused| now >= refused.retry_at);
+        differing.iter().find(is_due).cloned()
     }
 
     /// These were accepted.
@@ -69,11 +71,6 @@ impl Refusals {
         for unit in units {
             self.refused.remove(unit);
         }
-    }
-
-    /// Whether parts of a refused patch wait to be sent.
-    pub fn is_isolating(&self) -> bool {
-        !self.parts.is_empty()
     }
 
     /// When the next refused one of the units that differ may be tried again. One that is as it should be needs no try: its own
@@ -111,7 +108,8 @@ mod tests {
         let mut differing: BTreeSet<Unit> = wants.keys().cloned().collect();
         let mut log = Vec::new();
         loop {
-            let chosen = refusals.choose(differing.clone(), &wants, NOW);
+            let open = refusals.clean(&differing, &wants);
+            let chosen = refusals.part(&differing).unwrap_or(open);
             if chosen.is_empty() {
                 return log;
             }
@@ -147,16 +145,19 @@ mod tests {
         assert_eq!(refusals.refused(&a, "?", NOW), Some(Unit::Label("A".into())));
         let both = wants(&["A", "B"]);
         let all: BTreeSet<_> = both.keys().cloned().collect();
-        let names = |units: BTreeSet<Unit>| units.iter().map(Unit::name).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(names(refusals.choose(all.clone(), &both, NOW)), ["B"]);
-        assert_eq!(refusals.due(&all), Some(NOW + RETRY.0));
+        let clean = |refusals: &Refusals, wants| {
+            let units = refusals.clean(&all, wants);
+            units.iter().map(Unit::name).collect::<Vec<_>>().join("")
+        };
+        assert_eq!(clean(&refusals, &both), "B");
+        assert_eq!((refusals.due(&all), refusals.suspect(&all, NOW)), (Some(NOW + RETRY.0), None));
         let later = NOW + RETRY.0;
-        assert_eq!(names(refusals.choose(all.clone(), &both, later)), ["B"]);
-        assert_eq!(names(refusals.choose(a.keys().cloned().collect(), &a, later)), ["A"]);
+        assert_eq!(clean(&refusals, &both), "B", "alone, not with the others");
+        assert_eq!(refusals.suspect(&all, later), Some(Unit::Label("A".into())));
         refusals.refused(&a, "?", later);
         assert_eq!(refusals.due(&all), Some(later + RETRY.0 * 2));
         assert_eq!((refusals.due(&BTreeSet::new()), refusals.count(&BTreeSet::new())), (None, 0), "nothing differs");
         let changed = BTreeMap::from([(Unit::Label("A".into()), Want::Text("other".into()))]);
-        assert_eq!(names(refusals.choose(changed.keys().cloned().collect(), &changed, later)), ["A"]);
+        assert_eq!(clean(&refusals, &changed), "AB");
     }
 }

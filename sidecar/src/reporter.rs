@@ -126,6 +126,7 @@ impl Reporter {
     /// Marks until `stop` or until there is nothing left to mark.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> End {
         let mut stop = std::pin::pin!(stop);
+        self.await_status();
         loop {
             let wake = self.step();
             let idle = self.idle_at();
@@ -167,13 +168,17 @@ impl Reporter {
         while let Ok(report) = self.parts.reports.try_recv() {
             self.report(report);
         }
+        self.tell_settled();
+        None
+    }
+
+    /// Where nothing is left to write, because there are no marks or they are there already, nothing is waited for.
+    fn tell_settled(&mut self) {
         if self.parts.ledger.is_settled() {
-            // Nothing to write: no marks, or they are there already.
             self.wrote.clear();
             self.riding.append(&mut self.waiting);
             self.tell_written(self.parts.clock.now());
         }
-        None
     }
 
     fn report(&mut self, report: Report) {
@@ -226,6 +231,7 @@ impl Reporter {
             }
             Sight::Watching(is_watching) => {
                 self.parts.ledger.watching(is_watching, now);
+                self.await_status();
                 None
             }
             Sight::Edited => {

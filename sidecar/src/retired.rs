@@ -33,13 +33,16 @@ impl Retired {
     }
 
     /// Names that the Pod's own list still allows and the plan does not need are retired as well: their probe went away while no
-    /// sidecar was running. Names that are gone are done with; should someone else set them later, they are theirs.
+    /// sidecar was running. What is gone stays retired while it is listed, so that a node that puts it back is healed at the
+    /// rate of every heal; after that it is done with, and theirs who set it later.
     pub fn observe(&mut self, observed: &Observed, plan: &Plan) {
         let listed: Writes = observed.plan.writes.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default();
         let planned = units(&Writes::of(plan));
+        let is_listed = units(&listed);
         self.names.extend(listed);
         let kept = &self.kept;
-        retain(&mut self.names, |unit| observed.holds(unit) && !planned.contains(unit) && !kept.contains(unit));
+        let is_open = |unit: &Unit| is_listed.contains(unit) || observed.holds(unit);
+        retain(&mut self.names, |unit| is_open(unit) && !planned.contains(unit) && !kept.contains(unit));
     }
 }
 
@@ -79,7 +82,11 @@ mod tests {
         retired.observe(&pod(r#"{"a":"1","b":"1"}"#, ""), &plan(&["b"], false));
         assert_eq!(retired.names().to_string(), "l:a");
         retired.observe(&pod(r#"{"b":"1"}"#, "l:a,l:b"), &plan(&["b"], false));
+        assert_eq!(retired.names().to_string(), "l:a", "it may be put back");
+        retired.observe(&pod(r#"{"b":"1"}"#, "l:b"), &plan(&["b"], false));
         assert_eq!(retired.names().to_string(), "");
+        retired.observe(&pod(r#"{"a":"1","b":"1"}"#, "l:b"), &plan(&["b"], false));
+        assert_eq!(retired.names().to_string(), "", "somebody else's");
     }
 
     #[test]

@@ -32,8 +32,8 @@ struct Status<'a> {
 /// Reads an answer.
 ///
 /// - 404, 410 with a Status, and 409 or 422 because of the UID: the Pod is gone.
-/// - 400, 413, 422, and 403 by an admission policy: refused. 403 by RBAC says that a verb is missing: try again.
-/// - 401: the token; 429, 5xx and everything else: try again.
+/// - 400, 413, 422, and 403 by an admission policy, with a Status: refused. 403 by RBAC says that a verb is missing: try again.
+/// - 401: the token; 429, 5xx and everything else, such as a proxy's own page on the way: try again.
 pub fn judge(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Verdict {
     if (200..300).contains(&status) {
         return match Observed::parse(body) {
@@ -43,10 +43,16 @@ pub fn judge(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Verdict
     }
     let read: Status<'_> = serde_json::from_slice(body).unwrap_or_default();
     let message = if read.message.is_empty() { format!("answer {status}") } else { read.message.to_string() };
+    // An API server whose caches are not filled yet (kubernetes/kubernetes:staging/src/k8s.io/apiserver/pkg/admission/plugin/
+    // webhook/generic/webhook.go, policy/generic/plugin.go).
+    let is_starting = message.contains("not yet ready to handle request");
     let is_about_uid = message.contains("metadata.uid") || message.contains("UID in precondition");
     match status {
         404 | 410 if matches!(&*read.reason, "NotFound" | "Gone" | "Expired") => Verdict::Gone,
         409 | 422 if is_about_uid => Verdict::Gone,
+        400 | 403 | 413 | 422 if read.reason.is_empty() || is_starting => {
+            Verdict::Retry(if status == 403 { Trouble::Forbidden } else { Trouble::Unwell }, retry_after, message)
+        }
         400 | 413 | 422 => Verdict::Refused(message),
         // kubernetes/kubernetes:staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go
         403 if !message.contains(" cannot patch resource ") => Verdict::Refused(message),
@@ -86,6 +92,11 @@ mod tests {
             (409, "Conflict", "the object has been modified", "Unwell"),
             (422, "Invalid", label, "refused"),
             (403, "Forbidden", policy, "refused"),
+            (403, "", "RBAC: access denied", "Forbidden"),
+            (403, "Forbidden", r#"pods \"a\" is forbidden: not yet ready to handle request"#, "Forbidden"),
+            (400, "BadRequest", "cannot decode", "refused"),
+            (400, "", "<html>", "Unwell"),
+            (413, "", "too large", "Unwell"),
             (403, "Forbidden", rbac, "Forbidden"),
             (401, "Unauthorized", "Unauthorized", "Forbidden"),
             (429, "TooManyRequests", "later", "Throttled"),

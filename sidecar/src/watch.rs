@@ -23,6 +23,11 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// The server ends the watch after a random time between these, so that the connections of many sidecars spread.
 const LIFE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(600));
 
+/// After a watch that ended in good order.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// A watch that lasted so long was one; whoever ends them sooner is asked ever more rarely.
+const STEADY: Duration = Duration::from_secs(30);
+
 /// Watches one Pod.
 pub struct Watch {
     api: Api,
@@ -40,6 +45,8 @@ enum WatchError {
     Api(#[from] ApiError),
     #[error("watching the Pod: answer {0}")]
     Status(u16, Option<Duration>),
+    #[error("watching the Pod: it was ended at once")]
+    Short,
     #[error("watching the Pod: nothing heard for {SILENCE:?}")]
     Silent,
     #[error("watching the Pod: {0}")]
@@ -61,11 +68,17 @@ impl Watch {
     /// Watches until nobody listens any more; begins again with back-off whenever the watch ends.
     pub async fn run(mut self, clock: crate::clock::Clock) {
         while !self.sights.is_closed() {
+            let begin = clock.now();
             let ended = self.watch().await;
             self.api.close();
-            let wait = match ended {
-                // A server that ends every watch at once must not be asked in a loop.
-                Ok(()) => self.random.between(Duration::from_millis(100), Duration::from_secs(1)),
+            let is_steady = clock.now() >= begin + STEADY;
+            if is_steady {
+                self.backoff.reset();
+                self.repeat.over("watch");
+            }
+            let wait = match ended.and_then(|()| if is_steady { Ok(()) } else { Err(WatchError::Short) }) {
+                // A server that shuts down ends all its watches at once.
+                Ok(()) => self.random.between(AGAIN.0, AGAIN.1.max(self.backoff.spread())),
                 Err(WatchError::Deaf) => return,
                 Err(error) => {
                     if self.sights.send(Sight::Watching(false)).await.is_err() {
@@ -102,8 +115,6 @@ impl Watch {
         if status != 200 {
             return Err(WatchError::Status(status, crate::api::retry_after(response.headers())));
         }
-        self.backoff.reset();
-        self.repeat.over("watch");
         self.tell(Sight::Watching(true)).await?;
         self.follow(response).await
     }

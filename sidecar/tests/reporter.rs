@@ -4,6 +4,8 @@
 mod app;
 #[path = "reporter/sidecar.rs"]
 mod sidecar;
+#[path = "reporter/status.rs"]
+mod status;
 #[path = "reporter/stub.rs"]
 mod stub;
 
@@ -133,7 +135,7 @@ async fn a_rotated_ca_is_taken_without_a_restart() {
 async fn a_dead_connection_is_replaced_within_five_seconds_and_resumes_its_session() {
     let mut app = App::start().await;
     let stub = Stub::start(pod(), |_, seen| match seen.connection == 0 && seen.body.to_string().contains("\"no\"") {
-        true => Reply::Hang,
+        true => Reply::Reset,
         false => Reply::Serve,
     })
     .await;
@@ -146,6 +148,45 @@ async fn a_dead_connection_is_replaced_within_five_seconds_and_resumes_its_sessi
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let last = stub.seen().pop().expect("requests");
     assert!(last.is_resumed && last.connection == 1, "{last:?}");
+}
+
+/// What the server's kernel has acknowledged is the server's: a second one would be one more for who is slow already.
+#[tokio::test]
+async fn a_slow_server_is_asked_once() {
+    let mut app = App::start().await;
+    let stub = Stub::start(pod(), |_, seen| match seen.body.to_string().contains("\"no\"") {
+        true => Reply::Late(Duration::from_secs(5)),
+        false => Reply::Serve,
+    })
+    .await;
+    let folder = Folder::new(&stub.ca, "t");
+    let _sidecar = Sidecar::start(&stub, &folder, app.port, Options { has_shield: true, ..Default::default() });
+    stub.until("up", |pod| label(pod, "up") == Some("yes")).await;
+    app.fail();
+    stub.until("down", |pod| label(pod, "up") == Some("no")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let seen = stub.seen();
+    assert!(seen.len() == 2 && seen[1].connection == 0, "{seen:#?}");
+}
+
+/// A server that acknowledges and never answers: the process is stopped, or what is in between has forgotten the connection.
+#[tokio::test]
+async fn a_silent_server_is_asked_again_after_ten_seconds_on_a_new_connection() {
+    let mut app = App::start().await;
+    let stub = Stub::start(pod(), |_, seen| match seen.connection == 0 && seen.body.to_string().contains("\"no\"") {
+        true => Reply::Hang,
+        false => Reply::Serve,
+    })
+    .await;
+    let folder = Folder::new(&stub.ca, "t");
+    let _sidecar = Sidecar::start(&stub, &folder, app.port, Options { has_shield: true, ..Default::default() });
+    stub.until("up", |pod| label(pod, "up") == Some("yes")).await;
+    app.fail();
+    let start = Instant::now();
+    stub.until("down", |pod| label(pod, "up") == Some("no")).await;
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(10) && took < Duration::from_secs(13), "{took:?}");
+    assert_eq!(stub.seen().last().expect("requests").connection, 1);
 }
 
 #[tokio::test]

@@ -19,20 +19,22 @@ impl Ledger {
             return self.look();
         }
         let differing = self.differing();
-        let mut due = self.looks.due();
-        if let Some(purpose) = self.purpose(&differing) {
-            let at = self.due(purpose, now);
-            if at <= now {
-                let retry = self.refusals.due(&differing);
-                let chosen = self.refusals.choose(differing, &self.desired, now);
-                if !chosen.is_empty() {
-                    return self.send(chosen, purpose);
-                }
-                due = due.into_iter().chain(retry).min();
-            } else {
-                due = due.into_iter().chain([at]).min();
-            }
+        if let Some(part) = self.refusals.part(&differing) {
+            return self.send(part, Purpose::Mark);
         }
+        // What is refused says nothing of how urgent the rest is.
+        let open = self.refusals.clean(&differing, &self.desired);
+        let purpose = self.purpose(&open);
+        let at = purpose.map(|purpose| self.due(purpose, now));
+        if let (Some(purpose), Some(at)) = (purpose, at)
+            && at <= now
+        {
+            return self.send(open, purpose);
+        }
+        if let Some(suspect) = self.refusals.suspect(&differing, now) {
+            return self.send(BTreeSet::from([suspect]), Purpose::Mark);
+        }
+        let due = [at, self.refusals.due(&differing), self.looks.due()].into_iter().flatten().min();
         match due {
             Some(at) if at <= now => self.look(),
             due => Step::Wait(due),
@@ -62,7 +64,6 @@ impl Ledger {
 
     fn due(&self, purpose: Purpose, now: Duration) -> Duration {
         match purpose {
-            _ if self.refusals.is_isolating() => now,
             Purpose::Heal => self.heal.due(self.overwritten_at.unwrap_or(now)),
             Purpose::Message => self.chatter.due(self.last_write.unwrap_or_default()),
             Purpose::Mark if self.results.len() < self.plan.probes.len() => self.gather_until.unwrap_or(now),
@@ -103,8 +104,9 @@ impl Ledger {
         let Some(settled) = planned.and_then(|planned| self.results.get(&planned.id)) else { return Times::default() };
         let seen = self.observed.as_ref().and_then(|observed| observed.conditions.get(kind));
         let probed = Some(settled.probed);
-        if seen.is_some_and(|seen| seen.content.status == want.status && seen.since.is_some()) {
-            return Times { probed, since: None };
+        // Told again, so that it is there also where somebody has taken the condition away unseen.
+        if let Some(since) = seen.filter(|seen| seen.content.status == want.status).and_then(|seen| seen.since) {
+            return Times { probed, since: Some(since) };
         }
         let before = self.confirmed.get(unit);
         let same = before.filter(|before| status(&before.want) == Some(&want.status));
@@ -114,6 +116,6 @@ impl Ledger {
     }
 }
 
-fn status(want: &Want) -> Option<&str> {
+pub(super) fn status(want: &Want) -> Option<&str> {
     if let Want::Condition(condition) = want { Some(&condition.status) } else { None }
 }

@@ -5,7 +5,9 @@ use crate::desired::Condition;
 use crate::observed::SeenCondition;
 use crate::threshold::ProbeState;
 
+mod doubt;
 mod overwrite;
+mod refused;
 
 const WALL: u64 = 1_000_000;
 const PLAN: &str = r#"[{"name":"p","containerName":"c","probe":{"tcpSocket":{"port":1}},"podConditionType":"T",
@@ -224,6 +226,19 @@ fn after_its_own_restart_nothing_is_sent_that_already_holds() {
 }
 
 #[test]
+fn a_message_brings_back_the_time_of_a_condition_that_was_taken_away_unseen() {
+    let mut world = world(settings());
+    world.settle(ProbeState::Failed, "one");
+    world.run(secs(7));
+    world.pod.conditions.clear();
+    world.touch();
+    world.settle(ProbeState::Failed, "two");
+    world.run(secs(4));
+    assert_eq!(world.writes()[1], (10_000, Purpose::Message));
+    assert_eq!(world.condition(), ("False", 0));
+}
+
+#[test]
 fn a_message_alone_waits_and_moves_no_time() {
     let mut world = world(settings());
     world.settle(ProbeState::Failed, "one");
@@ -271,40 +286,6 @@ fn names_that_the_pod_lists_but_the_plan_does_not_need_are_removed() {
     let labels: Vec<_> = world.pod.labels.keys().map(String::as_str).collect();
     assert_eq!(labels, ["foreign", "up"]);
     assert_eq!(world.writes().len(), 1);
-}
-
-#[test]
-fn a_refused_key_is_told_and_the_rest_goes_through() {
-    let mut world = world(settings());
-    world.refuses = &["up"];
-    world.settle(ProbeState::Succeeded, "ok");
-    world.run(secs(300));
-    assert_eq!(world.condition(), ("True", 0));
-    let refused = Finding::Refused(Unit::Label("up".into()), "denied".into());
-    assert!(world.findings.contains(&refused), "{:?}", world.findings);
-    assert!(world.writes().len() <= 5, "{:?}", world.sent);
-    assert_eq!(world.ledger.refused_count(), 1);
-    // The next transition is not held back, nor split again.
-    let before = world.writes().len();
-    world.settle(ProbeState::Failed, "no");
-    world.run(secs(1));
-    assert_eq!((world.condition(), world.writes().len()), (("False", 300), before + 1));
-}
-
-/// A refused key that is no longer wanted has nothing left to be tried.
-#[test]
-fn refused_keys_cost_a_try_when_they_are_due_and_nothing_between() {
-    let mut world = world(settings());
-    world.refuses = &["up", "down"];
-    world.settle(ProbeState::Succeeded, "ok");
-    world.run(secs(10));
-    world.settle(ProbeState::Failed, "no");
-    world.run(secs(10));
-    assert_eq!(world.ledger.refused_count(), 1, "only the one that is wanted now");
-    let before = (world.writes().len(), world.looks());
-    world.run(secs(7200));
-    let (tries, looks) = (world.writes().len() - before.0, world.looks() - before.1);
-    assert!((2..=5).contains(&tries) && looks <= 12, "{tries} tries, {looks} looks in two hours");
 }
 
 #[test]

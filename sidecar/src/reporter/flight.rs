@@ -22,7 +22,9 @@ impl Reporter {
         add(counter, 1);
         self.sent_at = self.parts.clock.now();
         self.wrote = told::units(patch);
-        self.riding.append(&mut self.waiting);
+        if purpose != Purpose::Look {
+            self.riding.append(&mut self.waiting);
+        }
         let pod = &self.parts.pod;
         let path =
             format!("/api/v1/namespaces/{}/pods/{}/status?fieldManager={FIELD_MANAGER}", pod.namespace, pod.name);
@@ -49,22 +51,30 @@ impl Reporter {
                 self.tell_written(now);
                 let findings = self.parts.ledger.accepted(*pod, now);
                 self.tell(findings, now);
+                self.tell_settled();
                 self.observed(now)
             }
             Verdict::Gone => Some(End::Gone),
+            // Nothing is in it that could be refused.
+            Verdict::Refused(message) if self.parts.ledger.is_looking() => {
+                self.failed(Trouble::Forbidden, None, &message, now)
+            }
             Verdict::Refused(message) => {
                 self.wait_again();
                 let findings = self.parts.ledger.refused(&message, now);
                 self.tell(findings, now);
+                self.tell_settled();
                 None
             }
-            Verdict::Retry(trouble, retry_after, message) => {
-                self.wait_again();
-                let wait = self.parts.ledger.failed(trouble, retry_after, now);
-                self.tell_trouble(&message, wait, now);
-                None
-            }
+            Verdict::Retry(trouble, retry_after, message) => self.failed(trouble, retry_after, &message, now),
         }
+    }
+
+    fn failed(&mut self, trouble: Trouble, after: Option<Duration>, message: &str, now: Duration) -> Option<End> {
+        self.wait_again();
+        let wait = self.parts.ledger.failed(trouble, after, now);
+        self.tell_trouble(message, wait, now);
+        None
     }
 
     pub(super) fn idle_at(&self) -> Option<Duration> {

@@ -16,7 +16,9 @@ impl Reporter {
     pub(super) fn tell_written(&mut self, now: Duration) {
         let took = now.saturating_sub(self.sent_at);
         for report in std::mem::take(&mut self.riding) {
-            self.parts.stats.marked(now.saturating_sub(report.at));
+            if !self.wrote.is_empty() {
+                self.parts.stats.marked(now.saturating_sub(report.at));
+            }
             transition(&report, &self.wrote, took);
             self.note(Note::Transition(report));
         }

@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) has_watch: bool,
     pub(crate) has_shield: bool,
     pub(crate) has_events: bool,
+    pub(crate) has_startup_probe: bool,
 }
 
 pub(crate) struct Sidecar {
@@ -78,7 +79,7 @@ impl Sidecar {
         let (reports, reports_in) = mpsc::channel(8);
         let stats = Arc::default();
         let (knocks, _) = broadcast::channel(4);
-        let fleet = Fleet::new(fleet(), clock, Random::new(3), Arc::clone(&stats), reports, knocks);
+        let fleet = Fleet::new(fleet(options), clock, Random::new(3), Arc::clone(&stats), reports, knocks);
         let ledger = Ledger::new(settings, plan, Random::new(4));
         let parts = Parts {
             pod,
@@ -111,7 +112,7 @@ impl Sidecar {
     }
 }
 
-fn fleet() -> FleetSettings {
+fn fleet(options: Options) -> FleetSettings {
     let target = Target {
         host: ProbeHost::default(),
         pod_ips: Vec::new(),
@@ -120,5 +121,6 @@ fn fleet() -> FleetSettings {
         version: "test",
     };
     let timing = TimingSettings { periods: "50ms".parse().expect("period"), ..Default::default() };
-    FleetSettings { target, timing, startup_probes: Default::default() }
+    let startup_probes = options.has_startup_probe.then(|| "game".to_owned()).into_iter().collect();
+    FleetSettings { target, timing, startup_probes }
 }

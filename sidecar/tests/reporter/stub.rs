@@ -24,6 +24,12 @@ pub(crate) enum Reply {
     Reset,
     /// Nothing, for ever.
     Hang,
+    /// As the API server would, so much later.
+    Late(Duration),
+    /// As the API server would, but the answer is lost.
+    Lost,
+    /// A watch that ends in good order once it has told of the Pod.
+    Short,
 }
 
 /// One request, as it came in.
@@ -169,7 +175,12 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Stat
             requests.len() - 1
         };
         let answer = match (state.script)(number, &seen) {
-            Reply::Serve if seen.line.starts_with("GET") => return watch(stream, state).await,
+            Reply::Serve if seen.line.starts_with("GET") => return watch(stream, state, false).await,
+            Reply::Short => return watch(stream, state, true).await,
+            Reply::Lost => {
+                patched(state, &seen.body);
+                return;
+            }
             Reply::Serve => patched(state, &seen.body),
             Reply::Status(status, message, headers) => {
                 let body = json!({"kind": "Status", "reason": reason(status), "message": message, "code": status});
@@ -177,6 +188,10 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Stat
             }
             Reply::Reset => return,
             Reply::Hang => std::future::pending().await,
+            Reply::Late(time) => {
+                tokio::time::sleep(time).await;
+                patched(state, &seen.body)
+            }
         };
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
@@ -184,13 +199,17 @@ async fn serve(mut stream: TlsStream<TcpStream>, connection: usize, state: &Stat
     }
 }
 
-async fn watch(mut stream: TlsStream<TcpStream>, state: &State) {
+async fn watch(mut stream: TlsStream<TcpStream>, state: &State, is_short: bool) {
     let mut pod = state.pod.subscribe();
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
     let mut kind = "ADDED";
     loop {
         let line = format!("{}\n", json!({"type": kind, "object": pod.borrow_and_update().clone()}));
         if stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes()).await.is_err() {
+            return;
+        }
+        if is_short {
+            let _ = stream.write_all(b"0\r\n\r\n").await;
             return;
         }
         kind = "MODIFIED";
@@ -251,6 +270,7 @@ fn touch(pod: &mut Value) {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        403 => "Forbidden",
         404 => "NotFound",
         422 => "Invalid",
         _ => "Other",

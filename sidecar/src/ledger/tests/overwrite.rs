@@ -188,3 +188,50 @@ fn a_war_goes_on_when_the_watch_tells_of_an_overwrite_before_the_answer_comes() 
         assert_eq!((counts.heals, counts.overwrites), (6, 7), "told of the heal first: {tells_heal}");
     }
 }
+
+/// Words that change with each run are no reason to miss that the condition is gone.
+#[test]
+fn an_overwrite_is_seen_and_a_war_kept_whatever_the_message_says_by_then() {
+    for has_watch in [false, true] {
+        let mut settings = settings();
+        settings.look.has_watch = has_watch;
+        let mut world = world(settings);
+        world.settle(ProbeState::Succeeded, "at 0");
+        world.run(secs(1));
+        for second in 1..1000_u64 {
+            world.settle(ProbeState::Succeeded, &format!("at {second}"));
+            if second.is_multiple_of(5) {
+                world.wipe();
+            }
+            if has_watch {
+                let findings = world.ledger.observe(world.pod.clone(), world.now);
+                world.findings.extend(findings);
+            }
+            world.run(secs(second + 1) - world.now);
+        }
+        let heals = world.heals();
+        assert!(heals[3..].windows(2).all(|pair| pair[1] - pair[0] >= 30_000), "watch {has_watch}: {heals:?}");
+        assert!(world.writes().len() <= 30, "watch {has_watch}: {:?}", world.writes());
+        assert!(world.ledger.counts().overwrites >= 4, "watch {has_watch}: {:?}", world.ledger.counts());
+    }
+}
+
+/// A node that puts a retired key back is healed like any other overwrite, not at once for ever.
+#[test]
+fn a_retired_key_that_comes_back_is_taken_away_at_the_rate_of_heals() {
+    let mut world = world(settings());
+    world.pod.plan.writes = Some("c:T,l:down,l:old,l:up".into());
+    world.pod.labels.insert("old".into(), "1".into());
+    world.settle(ProbeState::Succeeded, "ok");
+    world.run(secs(1));
+    assert!(!world.pod.labels.contains_key("old"));
+    let before = world.writes().len();
+    for second in 1..1000 {
+        world.pod.labels.insert("old".into(), "1".into());
+        world.touch();
+        world.ledger.observe(world.pod.clone(), world.now);
+        world.run(secs(second + 1) - world.now);
+    }
+    let writes = world.writes().len() - before;
+    assert!((4..=12).contains(&writes), "{writes} writes");
+}
