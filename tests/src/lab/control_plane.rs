@@ -29,6 +29,7 @@ pub fn etcd(layout: &Layout) -> Result<Daemon> {
             &format!("--advertise-client-urls={client}"),
             "--listen-peer-urls=http://127.0.0.1:2380",
         ]),
+        environment: Vec::new(),
         files: Vec::new(),
         health: Health::Http { port: 2379, path: "/health" },
     })
@@ -69,6 +70,9 @@ pub fn api_server(layout: &Layout, network: Network, pki: &Certificates) -> Resu
         name: "kube-apiserver".into(),
         program: binary::program("kube-apiserver")?,
         arguments,
+        // Its heap is 130 MB of objects, so it would collect every 130 MB, and on two cores each request that meets a
+        // collection takes 50 ms instead of 13; control planes have more cores.
+        environment: vec![("GOGC", "400")],
         files: vec![(policy, AUDIT_POLICY.into())],
         health: Health::ApiServer { port: PORT, kubeconfig: layout.kubeconfig() },
     })
@@ -91,6 +95,7 @@ pub fn controller_manager(layout: &Layout, pki: &Certificates) -> Result<Daemon>
             "--kube-api-qps=300",
             "--kube-api-burst=600",
         ]),
+        environment: Vec::new(),
         files: Vec::new(),
         health: Health::Port(10257),
     })
@@ -108,6 +113,7 @@ pub fn scheduler(layout: &Layout) -> Result<Daemon> {
             "--kube-api-qps=300",
             "--kube-api-burst=600",
         ]),
+        environment: Vec::new(),
         files: Vec::new(),
         health: Health::Port(10259),
     })

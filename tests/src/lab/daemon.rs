@@ -29,6 +29,8 @@ pub struct Daemon {
     pub program: PathBuf,
     /// With these arguments.
     pub arguments: Vec<String>,
+    /// And these variables, beside those that all have.
+    pub environment: Vec<(&'static str, &'static str)>,
     /// Files that it reads, written before it starts.
     pub files: Vec<(PathBuf, String)>,
     /// How it shows that it works.
@@ -151,6 +153,7 @@ impl Daemon {
             .env("PATH", command::search_path().join(":"))
             .env("HOME", host.layout.dir())
             .env("TMPDIR", host.layout.path("tmp"))
+            .envs(self.environment.iter().copied())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(open()?)
@@ -167,6 +170,9 @@ impl Daemon {
         let mut key = Key::default().text(self.program.as_os_str().as_encoded_bytes());
         for argument in &self.arguments {
             key = key.text(argument);
+        }
+        for (name, value) in &self.environment {
+            key = key.text(name).text(value);
         }
         for (path, text) in &self.files {
             key = key.text(path.as_os_str().as_encoded_bytes()).text(text);

@@ -54,6 +54,7 @@ pub fn containerd(layout: &Layout, name: &str) -> Daemon {
         name: name.into(),
         program: PathBuf::from("containerd"),
         arguments: vec![format!("--config={}", config.display())],
+        environment: Vec::new(),
         files: vec![(config, text), (layout.path("cni/net.d/10-lab.conflist"), network.to_string())],
         health: Health::Socket(dir.join("containerd.sock")),
     }
@@ -117,6 +118,7 @@ pub fn kubelet(layout: &Layout, network: Network, pki: &Certificates, group: &Co
             format!("--node-ip={}", network.lab_address()),
             format!("--hostname-override={ORDINARY}"),
         ],
+        environment: Vec::new(),
         files: vec![(config, serde_json::to_string_pretty(&text)?), (layout.path("resolv.conf"), String::new())],
         health: Health::Http { port: 10248, path: "/healthz" },
     })
@@ -151,6 +153,7 @@ pub fn virtual_node(
         name: name.into(),
         program: binary::program("virtual-node")?,
         arguments,
+        environment: Vec::new(),
         files: Vec::new(),
         health: Health::Port(port),
     })
