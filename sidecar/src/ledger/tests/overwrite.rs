@@ -194,6 +194,7 @@ fn a_war_goes_on_when_the_watch_tells_of_an_overwrite_before_the_answer_comes() 
 fn an_overwrite_is_seen_and_a_war_kept_whatever_the_message_says_by_then() {
     for has_watch in [false, true] {
         let mut settings = settings();
+        settings.marks = Marks::Conditions;
         settings.look.has_watch = has_watch;
         let mut world = world(settings);
         world.settle(ProbeState::Succeeded, "at 0");
