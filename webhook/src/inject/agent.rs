@@ -38,10 +38,13 @@ pub(super) fn add(pod: &mut Pod, before: &Pod, plan: &Plan, options: &mut Option
     }
     precede(pod, &targets);
     make_evictable(pod);
-    for target in targets {
-        if keys.contains_key(target) {
-            continue;
-        }
+    let unequipped: Vec<_> = targets.into_iter().filter(|target| !keys.contains_key(*target)).collect();
+    if let Some(field) = shared_processes(before).filter(|_| !unequipped.is_empty()) {
+        options
+            .warnings
+            .push(format!("spec.{field}: containers see each other's agent key, and could forge exec results"));
+    }
+    for target in unequipped {
         let key = (options.random)()?;
         let Some(container) = find(pod, target) else { continue };
         if equip(container, target, &key) {
@@ -53,6 +56,13 @@ pub(super) fn add(pod: &mut Pod, before: &Pod, plan: &Plan, options: &mut Option
         }
     }
     Ok(keys)
+}
+
+/// The field by which a container sees the processes of others: a key is in its agent's arguments, which everybody may read there
+/// (docs/decisions/0002).
+fn shared_processes(pod: &Pod) -> Option<&'static str> {
+    let is_set = |field: &&str| pod.spec.get(*field).and_then(Value::as_bool) == Some(true);
+    ["shareProcessNamespace", "hostPID"].into_iter().find(is_set)
 }
 
 /// Keys that an earlier pass gave out. The Pod's owner could have written such a text too, and would gain nothing: a

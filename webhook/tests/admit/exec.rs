@@ -114,6 +114,26 @@ async fn a_hook_that_cannot_be_chained_is_left_alone_and_told() {
     }
 }
 
+/// Threat T6: the key is in the agent's arguments. Such a Pod is injected all the same, as its owner can know that its containers trust
+/// each other.
+#[tokio::test]
+async fn containers_that_see_each_others_processes_are_warned_of() {
+    for field in ["shareProcessNamespace", "hostPID"] {
+        let reply = create(|pod| pod["spec"][field] = true.into()).await;
+        assert_eq!(reply.outcome(), "injected");
+        let warning =
+            format!("probelet: spec.{field}: containers see each other's agent key, and could forge exec results");
+        assert_eq!(reply.warnings(), [warning]);
+        let again = create(|pod| *pod = reply.object.clone()).await;
+        assert!(again.is_unchanged() && again.warnings().is_empty(), "{again:?}");
+        let off = create(|pod| pod["spec"][field] = false.into()).await;
+        assert_eq!(off.warnings(), [""; 0]);
+    }
+    // Without exec probes there is no key.
+    let plain = Webhook::with_marker().create(|pod| pod["spec"]["shareProcessNamespace"] = true.into()).await;
+    assert_eq!((plain.outcome(), plain.warnings().len()), ("injected", 0));
+}
+
 #[tokio::test]
 async fn a_native_sidecar_as_target_starts_after_the_agent_is_there() {
     let marker = MARKER.replace(r#""containerName": "game""#, r#""containerName": "log""#);
