@@ -28,8 +28,10 @@ pub enum Knock {
     All,
     /// The probes with these names, in whichever container; names that no probe has mean nothing.
     Probes(BTreeSet<String>),
-    /// All probes of this container: it has started. Comes from the exec agents, not by the door.
+    /// All probes of this container, whose exec agent has come. Not by the door, as the next one.
     Container(String),
+    /// The same, where the container has just been started.
+    Started(String),
 }
 
 /// The open door.

@@ -94,8 +94,8 @@ impl Track {
     ///   it may not be probed yet, the state is Unknown until it may.
     /// - A container that has ended for good is Failed at once.
     /// - One that does not run is probed once more at once, and Failed when that run does not succeed: on a virtual node
-    ///   the status may lag behind what the probe itself sees. Where its startupProbe forbids that run, it is Failed at once:
-    ///   whether it runs comes before whether it has started, which no stopped container has (worker.go,
+    ///   the status may lag behind what the probe itself sees. Where its startupProbe or the initial delay forbid that run, it
+    ///   is Failed at once: whether it runs comes before whether it has started, which no stopped container has (worker.go,
     ///   pkg/kubelet/prober/prober_manager.go `isContainerStarted`).
     /// - One that has lost the id that it had, without a restart, is an older copy: virtual-kubelet writes such back
     ///   (virtual-kubelet/virtual-kubelet:node/podcontroller.go `lastPodStatusUpdateSkipped`).
@@ -105,38 +105,38 @@ impl Track {
         if neighbour.life == Life::Stopped && self.incarnation.as_ref().is_some_and(is_copy) {
             return None;
         }
-        let is_new = self.incarnation.as_ref().is_some_and(|before| {
+        let before = self.incarnation.replace(neighbour.incarnation.clone());
+        let is_new = before.as_ref().is_some_and(|before| {
             // An id that was still empty says only that the container had not started.
-            (!before.0.is_empty() || before.1 != neighbour.incarnation.1) && *before != neighbour.incarnation
+            (!before.0.is_empty() || before.1 != *restarts) && *before != neighbour.incarnation
         });
         let was_running = !matches!(self.life, Some(Life::Stopped | Life::Ended));
-        self.incarnation = Some(neighbour.incarnation.clone());
+        // What was seen waiting has started.
+        let has_started = before.as_ref().is_some_and(|before| before.0.is_empty() && (!id.is_empty() || !was_running));
         self.life = Some(neighbour.life);
         self.is_started = neighbour.is_started;
-        if let Life::Running(Some(since)) = neighbour.life
-            && (is_new || self.told.is_none())
-        {
-            self.born = since;
-            self.schedule.start_at(since + self.timing.initial_delay);
+        match neighbour.life {
+            Life::Running(Some(since)) if is_new || has_started || before.is_none() || self.told.is_none() => {
+                self.starts(since);
+            }
+            Life::Running(None) if is_new || has_started => self.starts(now),
+            _ => {}
         }
         if is_new {
             self.threshold.reset(&self.timing);
         }
-        let must_wait = self.is_held() || now < self.born + self.timing.initial_delay;
+        let must_wait = self.must_wait(now);
         // Before its first id it has yet to be created (worker.go: "Wait for more information").
         let was_created = self.told.is_some() || !id.is_empty();
         match neighbour.life {
             Life::Ended => self.tell_not_running(),
             // No probe may be run that could say otherwise.
-            Life::Stopped if self.is_held() && was_created => self.tell_not_running(),
-            Life::Stopped if was_running => {
+            Life::Stopped if must_wait && was_created => self.tell_not_running(),
+            Life::Stopped if was_running && !must_wait => {
                 self.schedule.hurry(now);
                 None
             }
-            Life::Running(_) if is_new && must_wait && self.told.is_some() => {
-                let message = format!("Container({}) was restarted and may not be probed yet", self.container);
-                self.tell(ProbeState::Unknown, RESTARTED, message)
-            }
+            Life::Running(_) if is_new && must_wait && self.told.is_some() => self.tell_restarted(),
             // What was told of it is wrong.
             Life::Running(_) if self.told.as_ref().is_some_and(|told| told.reason == NOT_RUNNING) => {
                 self.hurry(now);
@@ -168,16 +168,38 @@ impl Track {
         self.tell(state?, reason, message)
     }
 
-    /// Someone asks for a run now.
+    /// Someone asks for a run now: it comes as soon as it may.
     pub fn hurry(&mut self, now: Duration) {
-        if matches!(self.next(), Next::RunAt(_)) && now >= self.born + self.timing.initial_delay {
-            self.schedule.hurry(now);
-        }
+        self.schedule.hurry(now.max(self.born + self.timing.initial_delay));
+    }
+
+    /// The container starts now, as its exec agent says, which comes with it. In patch mode nothing else may tell so for long.
+    pub fn started(&mut self, now: Duration) -> Option<Verdict> {
+        self.lives();
+        self.starts(now);
+        self.threshold.reset(&self.timing);
+        let is_outdated = self.told.as_ref().is_some_and(|told| told.state == ProbeState::Succeeded);
+        if is_outdated && self.must_wait(now) { self.tell_restarted() } else { None }
     }
 
     /// For one whole run.
     pub fn timeout(&self) -> Duration {
         self.timing.timeout
+    }
+
+    /// worker.go `doProbe`: the initial delay counts from the start of the container that runs.
+    fn starts(&mut self, since: Duration) {
+        self.born = since;
+        self.schedule.start_at(since + self.timing.initial_delay);
+    }
+
+    fn must_wait(&self, now: Duration) -> bool {
+        self.is_held() || now < self.born + self.timing.initial_delay
+    }
+
+    fn tell_restarted(&mut self) -> Option<Verdict> {
+        let message = format!("Container({}) was restarted and may not be probed yet", self.container);
+        self.tell(ProbeState::Unknown, RESTARTED, message)
     }
 
     fn tell_not_running(&mut self) -> Option<Verdict> {

@@ -124,25 +124,32 @@ impl<R: Runs> Worker<R> {
             let goes_on = tokio::select! {
                 biased;
                 changed = self.ears.neighbours.changed() => changed.is_ok() && self.see().await,
-                knock = self.ears.knocks.recv() => {
-                    let is_meant = match &knock {
-                        Ok(Knock::Probes(names)) => names.contains(&self.id.name),
-                        Ok(Knock::Container(name)) => *name == self.id.container,
-                        // Too many to remember while it ran: one of them may have been meant for it.
-                        Ok(Knock::All) | Err(RecvError::Lagged(_)) => true,
-                        Err(RecvError::Closed) => return,
-                    };
-                    if is_meant {
-                        self.track.hurry(self.clock.now().max(self.ran_at + HURRY));
-                    }
-                    true
-                }
+                knock = self.ears.knocks.recv() => match knock {
+                    Err(RecvError::Closed) => return,
+                    knock => self.hear(knock.ok()).await,
+                },
                 () = self.clock.sleep_until(due) => self.run().await,
             };
             if !goes_on {
                 return;
             }
         }
+    }
+
+    /// `None`: too many to remember while it ran, of which one may have been meant for it.
+    async fn hear(&mut self, knock: Option<Knock>) -> bool {
+        let is_meant = match &knock {
+            Some(Knock::Probes(names)) => names.contains(&self.id.name),
+            Some(Knock::Container(container) | Knock::Started(container)) => *container == self.id.container,
+            Some(Knock::All) | None => true,
+        };
+        if !is_meant {
+            return true;
+        }
+        let now = self.clock.now();
+        let verdict = if matches!(knock, Some(Knock::Started(_))) { self.track.started(now) } else { None };
+        self.track.hurry(now.max(self.ran_at + HURRY));
+        self.tell(verdict).await
     }
 
     async fn run(&mut self) -> bool {

@@ -6,21 +6,26 @@ use crate::frame::{Ending, Frame};
 use crate::handler::ProbeError;
 use crate::knock::Knock;
 use probelet_protocol::agent::SOCKET;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Frames that may wait for one agent: it has as many probes at most.
 const FRAMES: usize = probelet_protocol::limit::PROBES;
 /// Connections beyond one a container that may be open: agents that come back before their old connection is seen to
 /// end, and whatever else tries.
 const SPARE: usize = 8;
+/// Agents that have waited for this sidecar come within this time: they try once a second (agent/serve.rs `LATEST`). One that
+/// comes later has been started with its container.
+const RETURN: Duration = Duration::from_secs(2);
 
 /// Owns the socket and the connections; [`Listener::run`] is its task.
 pub struct Listener {
@@ -32,6 +37,9 @@ pub struct Listener {
     links: BTreeMap<u64, Link>,
     refused: Arc<AtomicU64>,
     knocks: Option<broadcast::Sender<Knock>>,
+    begin: Instant,
+    /// Containers whose agents have been here.
+    known: BTreeSet<String>,
     last_link: u64,
     last_run: u32,
 }
@@ -64,8 +72,21 @@ pub fn listen(dir: &Path, keys: BTreeMap<String, String>) -> io::Result<(AgentsH
     let (sender, events) = mpsc::channel(FRAMES);
     let refused = Arc::<AtomicU64>::default();
     let handle = AgentsHandle::new(asks, refused.clone());
-    let (links, last_link, last_run) = (BTreeMap::new(), 0, 0);
-    Ok((handle, Listener { socket, keys, asked, events, sender, links, refused, knocks: None, last_link, last_run }))
+    let listener = Listener {
+        socket,
+        keys,
+        asked,
+        events,
+        sender,
+        links: BTreeMap::new(),
+        refused,
+        knocks: None,
+        begin: Instant::now(),
+        known: BTreeSet::new(),
+        last_link: 0,
+        last_run: 0,
+    };
+    Ok((handle, listener))
 }
 
 // === impl Listener ===
@@ -87,7 +108,7 @@ impl Listener {
                     // Out of descriptors, perhaps: the next one may go better, but not at once.
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept an exec agent");
-                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                     }
                 },
                 Some(event) = self.events.recv() => self.hear(event),
@@ -120,9 +141,11 @@ impl Listener {
                     Some(entry) if is_key && !is_taken => {
                         tracing::info!(container, uid, "exec agent connected");
                         entry.container = Some(container.clone());
+                        let is_start = !self.known.insert(container.clone()) || self.begin.elapsed() > RETURN;
                         if let Some(knocks) = &self.knocks {
+                            let knock = if is_start { Knock::Started } else { Knock::Container };
                             // Nobody listens: there are no probes.
-                            let _ = knocks.send(Knock::Container(container));
+                            let _ = knocks.send(knock(container));
                         }
                     }
                     _ => {

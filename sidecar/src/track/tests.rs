@@ -83,6 +83,71 @@ fn the_initial_delay_counts_from_the_container_s_start_once_that_is_known() {
     assert_eq!(settled.next(), next);
 }
 
+/// worker.go: `time.Since(c.State.Running.StartedAt.Time)`, whatever was seen of the container before that start.
+#[test]
+fn the_initial_delay_counts_from_each_start() {
+    let see = |track: &mut Track, id: &str, restarts, life, at| {
+        track.see(&Neighbour { incarnation: (id.into(), restarts), life, is_started: true }, secs(at))
+    };
+    let not_running = |verdict: Option<Verdict>| verdict.is_some_and(|verdict| verdict.reason == NOT_RUNNING);
+    for (what, life) in [("since then", Life::Running(Some(secs(60)))), ("nobody knows since when", RUNNING)] {
+        // Seen before it was created, by a sidecar that waited its own delay before.
+        let mut first = track(30, 1, false);
+        assert_eq!(see(&mut first, "", 0, Life::Stopped, 1), None);
+        assert_eq!(first.next(), Next::RunAt(secs(30)), "not before the delay");
+        assert!(run(&mut first, 'f', 30).is_some_and(|(_, message)| message.ends_with("Non-running")));
+        see(&mut first, "x1", 0, life, 60);
+        assert_eq!(first.next(), Next::RunAt(secs(90)), "{what}");
+        first.hurry(secs(61));
+        assert_eq!(first.next(), Next::RunAt(secs(90)), "{what}");
+        // The same without ids.
+        let mut nameless = track(30, 1, false);
+        see(&mut nameless, "", 0, Life::Stopped, 1);
+        run(&mut nameless, 'f', 30);
+        see(&mut nameless, "", 0, life, 60);
+        assert_eq!(nameless.next(), Next::RunAt(secs(90)), "{what}");
+        // A waiting status without an id comes between two runs, or comes not.
+        for waits in [true, false] {
+            let mut again = track(30, 1, false);
+            see(&mut again, "a", 0, RUNNING, 0);
+            run(&mut again, 's', 30);
+            if waits {
+                assert_eq!(see(&mut again, "", 1, Life::Stopped, 50), None);
+                assert_eq!(again.next(), Next::RunAt(secs(40)), "now");
+                assert!(run(&mut again, 'f', 50).is_some());
+            }
+            see(&mut again, "b", 1, life, 60);
+            assert_eq!(again.next(), Next::RunAt(secs(90)), "{what}, {waits}");
+        }
+    }
+    // It died within its delay: nothing may ask it.
+    let mut dead = track(30, 1, false);
+    see(&mut dead, "a", 0, Life::Running(Some(secs(1))), 1);
+    assert!(not_running(see(&mut dead, "a", 0, Life::Stopped, 5)));
+    assert_eq!(dead.next(), Next::RunAt(secs(31)));
+}
+
+/// In patch mode nothing else is seen for long.
+#[test]
+fn an_agent_that_comes_with_its_container_starts_the_initial_delay() {
+    let mut track = track(30, 3, false);
+    assert_eq!(track.started(secs(7)), None);
+    assert_eq!(track.next(), Next::RunAt(secs(37)));
+    run(&mut track, 's', 37);
+    let verdict = track.started(secs(100)).expect("verdict");
+    assert_eq!((verdict.state, verdict.reason.as_str()), (ProbeState::Unknown, RESTARTED));
+    track.hurry(secs(100));
+    assert_eq!(track.next(), Next::RunAt(secs(130)));
+    run(&mut track, 'f', 130);
+    run(&mut track, 'f', 140);
+    assert_eq!(track.started(secs(150)), None, "no success is left to be taken back");
+    let mut prompt = self::track(0, 1, false);
+    run(&mut prompt, 's', 0);
+    prompt.started(secs(3));
+    prompt.hurry(secs(3));
+    assert_eq!(prompt.next(), Next::RunAt(secs(3)));
+}
+
 #[test]
 fn a_startup_probe_that_has_not_passed_holds_the_probe_back() {
     let mut track = track(0, 1, true);

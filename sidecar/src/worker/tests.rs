@@ -82,7 +82,7 @@ fn bench(period: Duration, delay: Duration) -> Bench {
 
 impl Bench {
     async fn report(&mut self) -> (Option<ProbeState>, ProbeState, u64) {
-        let report = self.reports.recv().await.expect("report");
+        let report = tokio::time::timeout(SECOND * 3600, self.reports.recv()).await.expect("in time").expect("report");
         (report.from, report.verdict.state, (report.at - self.begin).as_secs())
     }
 
@@ -142,6 +142,18 @@ async fn a_container_that_starts_is_probed_at_once() {
     bench.knocks.send(Knock::Container("c".into())).expect("heard");
     tokio::time::sleep(SECOND).await;
     assert_eq!(bench.run_times(), [7000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_starts_again_has_its_initial_delay_again() {
+    let mut bench = bench(SECOND * 600, SECOND * 30);
+    assert_eq!(bench.report().await, (None, ProbeState::Succeeded, 30));
+    tokio::time::sleep(SECOND * 10).await;
+    bench.knocks.send(Knock::Started("other".into())).expect("heard");
+    bench.knocks.send(Knock::Started("c".into())).expect("heard");
+    assert_eq!(bench.report().await, (Some(ProbeState::Succeeded), ProbeState::Unknown, 40));
+    assert_eq!(bench.report().await, (Some(ProbeState::Unknown), ProbeState::Succeeded, 70));
+    assert_eq!(bench.run_times(), [30_000, 70_000]);
 }
 
 #[tokio::test(start_paused = true)]
