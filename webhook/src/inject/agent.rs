@@ -58,8 +58,8 @@ pub(super) fn add(pod: &mut Pod, before: &Pod, plan: &Plan, options: &mut Option
     Ok(keys)
 }
 
-/// The field by which a container sees the processes of others: a key is in its agent's arguments, which everybody may read there
-/// (docs/decisions/0002).
+/// The field by which a container sees the processes of others. A key is in the arguments of its container's `postStart`, which everybody
+/// may read there, and in the memory of whoever holds it (docs/decisions/0002).
 fn shared_processes(pod: &Pod) -> Option<&'static str> {
     let is_set = |field: &&str| pod.spec.get(*field).and_then(Value::as_bool) == Some(true);
     ["shareProcessNamespace", "hostPID"].into_iter().find(is_set)

@@ -114,8 +114,8 @@ async fn a_hook_that_cannot_be_chained_is_left_alone_and_told() {
     }
 }
 
-/// Threat T6: the key is in the agent's arguments. Such a Pod is injected all the same, as its owner can know that its containers trust
-/// each other.
+/// Threat T6: they can read each other's key. Such a Pod is injected all the same, as its owner can know that its containers trust each
+/// other.
 #[tokio::test]
 async fn containers_that_see_each_others_processes_are_warned_of() {
     for field in ["shareProcessNamespace", "hostPID"] {
