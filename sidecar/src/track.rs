@@ -4,7 +4,7 @@
 use crate::neighbour::{Life, Neighbour};
 use crate::outcome::Outcome;
 use crate::schedule::Schedule;
-use crate::threshold::{ProbeState, Run, Threshold};
+use crate::threshold::{ProbeState, Run, SHORTEST_UNKNOWN, Threshold};
 use crate::timing::Timing;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Track {
     life: Option<Life>,
     is_started: bool,
     told: Option<Verdict>,
+    /// What was told is a success of the container before; this one was seen then.
+    outdated: Option<Duration>,
 }
 
 /// A state with its words, and how it came about.
@@ -51,7 +53,7 @@ pub const SUCCEEDED: &str = "ProbeSucceeded";
 pub const FAILED: &str = "ProbeFailed";
 /// Reason of Failed where the container does not run.
 pub const NOT_RUNNING: &str = "ContainerNotRunning";
-/// Reason of Unknown where the container is a new one and must not be probed yet.
+/// Reason of Unknown where the container is a new one of which nothing has been settled.
 pub const RESTARTED: &str = "ContainerRestarted";
 
 // === impl Track ===
@@ -72,6 +74,7 @@ impl Track {
             life: None,
             is_started: false,
             told: None,
+            outdated: None,
         }
     }
 
@@ -90,8 +93,9 @@ impl Track {
 
     /// The container was seen.
     ///
-    /// - A new incarnation starts all counting again (kubernetes/kubernetes:pkg/kubelet/prober/worker.go `doProbe`); where
-    ///   it may not be probed yet, the state is Unknown until it may.
+    /// - A new incarnation starts all counting again, and no success of the one before counts for it: worker.go `doProbe` of
+    ///   kubelet and of kruise-daemon set the state back to Failure and Unknown. It is probed as soon as it may be. Where that
+    ///   is later, or where its first answer settles nothing, the state is Unknown until one does.
     /// - A container that has ended for good is Failed at once.
     /// - One that does not run is probed once more at once, and Failed when that run does not succeed: on a virtual node
     ///   the status may lag behind what the probe itself sees. Where its startupProbe or the initial delay forbid that run, it
@@ -123,7 +127,7 @@ impl Track {
             _ => {}
         }
         if is_new {
-            self.threshold.reset(&self.timing);
+            self.renew(now);
         }
         let must_wait = self.must_wait(now);
         // Before its first id it has yet to be created (worker.go: "Wait for more information").
@@ -136,13 +140,18 @@ impl Track {
                 self.schedule.hurry(now);
                 None
             }
-            Life::Running(_) if is_new && must_wait && self.told.is_some() => self.tell_restarted(),
-            // What was told of it is wrong.
-            Life::Running(_) if self.told.as_ref().is_some_and(|told| told.reason == NOT_RUNNING) => {
-                self.hurry(now);
-                None
+            Life::Running(_) => {
+                let is_outdated = is_new || self.outdated.is_some();
+                if is_new || self.has_told_not_running() {
+                    self.hurry(now);
+                }
+                if is_outdated && must_wait && self.told.is_some() {
+                    self.tell_restarted("may not be probed")
+                } else {
+                    None
+                }
             }
-            _ => None,
+            Life::Stopped => None,
         }
     }
 
@@ -165,7 +174,13 @@ impl Track {
         if run != Run::Success && matches!(self.life, Some(Life::Stopped | Life::Ended)) {
             return self.tell_not_running();
         }
-        self.tell(state?, reason, message)
+        match (state, self.outdated) {
+            (Some(state), _) => self.tell(state, reason, message),
+            (None, Some(_)) if run != Run::Error => self.tell_restarted("has not settled"),
+            // Its exec agent comes a moment later than itself.
+            (None, Some(since)) if now >= since + SHORTEST_UNKNOWN => self.tell(ProbeState::Unknown, reason, message),
+            _ => None,
+        }
     }
 
     /// Someone asks for a run now: it comes as soon as it may.
@@ -177,9 +192,8 @@ impl Track {
     pub fn started(&mut self, now: Duration) -> Option<Verdict> {
         self.lives();
         self.starts(now);
-        self.threshold.reset(&self.timing);
-        let is_outdated = self.told.as_ref().is_some_and(|told| told.state == ProbeState::Succeeded);
-        if is_outdated && self.must_wait(now) { self.tell_restarted() } else { None }
+        self.renew(now);
+        if self.outdated.is_some() && self.must_wait(now) { self.tell_restarted("may not be probed") } else { None }
     }
 
     /// For one whole run.
@@ -197,8 +211,17 @@ impl Track {
         self.is_held() || now < self.born + self.timing.initial_delay
     }
 
-    fn tell_restarted(&mut self) -> Option<Verdict> {
-        let message = format!("Container({}) was restarted and may not be probed yet", self.container);
+    fn renew(&mut self, now: Duration) {
+        self.threshold.reset(&self.timing);
+        self.outdated = self.told.as_ref().filter(|told| told.state == ProbeState::Succeeded).map(|_| now);
+    }
+
+    fn has_told_not_running(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| told.reason == NOT_RUNNING)
+    }
+
+    fn tell_restarted(&mut self, why: &str) -> Option<Verdict> {
+        let message = format!("Container({}) was restarted and {why} yet", self.container);
         self.tell(ProbeState::Unknown, RESTARTED, message)
     }
 
@@ -210,6 +233,7 @@ impl Track {
 
     fn tell(&mut self, state: ProbeState, reason: &str, message: String) -> Option<Verdict> {
         let run = self.threshold.count();
+        self.outdated = None;
         if let Some(told) = &self.told
             && (told.state, told.reason.as_str(), told.message.as_str()) == (state, reason, message.as_str())
         {

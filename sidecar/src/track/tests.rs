@@ -248,9 +248,40 @@ fn a_restarted_container_starts_all_counting_again() {
     run(&mut track, 'f', 10);
     run(&mut track, 'f', 20);
     assert_eq!(track.see(&neighbour("b", Life::Running(Some(secs(21))), true), secs(22)), None);
-    assert_eq!(run(&mut track, 'f', 30), None);
-    assert_eq!(run(&mut track, 'f', 40), None);
-    assert!(run(&mut track, 'f', 50).is_some());
+    assert_eq!(run(&mut track, 'f', 22).map(|(state, _)| state), Some(ProbeState::Unknown));
+    assert_eq!(run(&mut track, 'f', 32), None);
+    assert_eq!(run(&mut track, 'f', 42), Some((ProbeState::Failed, "no".into())));
+}
+
+/// kruise-daemon says Unknown until the new container has a result, kubelet takes it for not ready: neither lets the success of the
+/// one before stand. Here the new one is asked at once, so that one that answers changes nothing.
+#[test]
+fn a_success_of_the_container_before_stands_only_until_the_new_one_answers() {
+    const S: ProbeState = ProbeState::Succeeded;
+    const F: ProbeState = ProbeState::Failed;
+    const U: ProbeState = ProbeState::Unknown;
+    for (success, failure, before, runs, told) in [
+        (1, 1, "s", "ss", [None, None]),
+        (1, 1, "s", "fs", [Some(F), Some(S)]),
+        (1, 3, "s", "fs", [Some(U), Some(S)]),
+        (3, 1, "sss", "ss", [Some(U), None]),
+        // Its agent is a moment late, or does not come.
+        (1, 3, "s", "es", [None, None]),
+        (1, 3, "s", "ee", [None, Some(U)]),
+        // A failure is no claim that could be outdated.
+        (1, 3, "fff", "fs", [None, Some(S)]),
+        (3, 1, "f", "ss", [None, None]),
+    ] {
+        let mut track = track(0, failure, false);
+        track.timing.success_threshold = success;
+        track.threshold.reset(&track.timing);
+        track.see(&neighbour("a", RUNNING, true), secs(0));
+        before.chars().zip([0, 10, 20]).for_each(|(letter, at)| drop(run(&mut track, letter, at)));
+        assert_eq!(track.see(&neighbour("b", RUNNING, true), secs(27)), None, "{before} {runs}");
+        assert!(matches!(track.next(), Next::RunAt(at) if at <= secs(27)), "asked at once");
+        let states = runs.chars().zip([27, 37]).map(|(letter, at)| run(&mut track, letter, at).map(|(state, _)| state));
+        assert_eq!(states.collect::<Vec<_>>(), told, "{before} {runs}");
+    }
 }
 
 #[test]
