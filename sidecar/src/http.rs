@@ -46,19 +46,12 @@ pub enum HttpError {
     Header(#[from] HeaderError),
 }
 
-/// What one request came to.
-enum Answer {
-    /// A final answer.
-    Final(Outcome),
-    /// A redirect that is to be looked at; what it counts as where it leads elsewhere.
-    Redirect { location: String, unfollowed: Outcome },
-}
-
 /// The next request of a run.
 struct Hop {
     addresses: Vec<IpAddr>,
     port: u16,
     url: Url,
+    location: String,
     keeps_host: bool,
 }
 
@@ -103,17 +96,12 @@ impl HttpProbe {
                 Err(_) => return failure(&asked(), &format!("dial tcp {}: i/o timeout{AWAITING}", asked().authority)),
             };
             let here = url.take().unwrap_or_else(|| self.url(connection.peer.ip()));
-            let (location, unfollowed) = match exchange(connection, &here, &headers, deadline).await {
-                Answer::Final(outcome) => return outcome,
-                Answer::Redirect { location, unfollowed } => (location, unfollowed),
-            };
-            let hop = match self.follow(&here, &location) {
-                Ok(Some(hop)) => hop,
-                Ok(None) => return unfollowed,
+            let hop = match self.exchange(connection, &here, &headers, deadline).await {
+                Ok(hop) => hop,
                 Err(outcome) => return outcome,
             };
             headers = headers.redirected(&here, &hop.url, hop.keeps_host);
-            (addresses, port, url, last) = (hop.addresses, hop.port, Some(hop.url), location);
+            (addresses, port, url, last) = (hop.addresses, hop.port, Some(hop.url), hop.location);
         }
         Outcome::Failure(cut_message(&format!("Get {last:?}: stopped after {HOPS} redirects")).to_owned())
     }
@@ -131,7 +119,77 @@ impl HttpProbe {
         let invalid = || failure(&url, &format!("dial tcp: address {}: invalid port", url.authority));
         let port = url.port().ok_or_else(invalid)?;
         // golang/go#22233
-        Ok(Some(Hop { addresses, port, url, keeps_host: !reference.is_absolute() }))
+        let (location, keeps_host) = (location.to_owned(), !reference.is_absolute());
+        Ok(Some(Hop { addresses, port, url, location, keeps_host }))
+    }
+
+    /// One request and its answer: the run's outcome, or where it goes on.
+    async fn exchange(
+        &self,
+        connection: Connection,
+        url: &Url,
+        headers: &Headers,
+        deadline: Instant,
+    ) -> Result<Hop, Outcome> {
+        let request = headers.request(url);
+        if url.scheme == "http" {
+            return self.converse(connection.stream, connection.lease, &request, url, deadline).await;
+        }
+        let name = ServerName::try_from(request::server_name(headers, url).to_owned())
+            .unwrap_or_else(|_| ServerName::IpAddress(connection.peer.ip().into()));
+        match timeout_at(deadline, tls::connector().connect(name, connection.stream)).await {
+            Ok(Ok(stream)) => self.converse(stream, connection.lease, &request, url, deadline).await,
+            Ok(Err(error)) => Err(failure(url, &tls_reason(&error))),
+            Err(_) => Err(failure(url, &format!("net/http: TLS handshake timeout{AWAITING}"))),
+        }
+    }
+
+    /// Whether it is followed is decided by the head, as Go's client does (golang/go:src/net/http/client.go `do`): nothing that is
+    /// wrong with the body of a redirect that is followed counts.
+    async fn converse<S>(
+        &self,
+        mut stream: S,
+        lease: Lease,
+        request: &str,
+        url: &Url,
+        deadline: Instant,
+    ) -> Result<Hop, Outcome>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let head_and_reader = async {
+            // A server may answer and close without reading; its answer counts, as for Go's client.
+            let written = async {
+                stream.write_all(request.as_bytes()).await?;
+                stream.flush().await
+            }
+            .await;
+            let mut reader = Reader::new(stream);
+            match reader.head().await {
+                Ok(head) => Ok((head, reader)),
+                Err(ReadError::Closed) if written.is_err() => {
+                    Err(written.map_or_else(ReadError::Io, |()| ReadError::Closed))
+                }
+                Err(error) => Err(error),
+            }
+        };
+        let (head, mut reader) = match timeout_at(deadline, head_and_reader).await {
+            Ok(Ok(both)) => both,
+            Ok(Err(error)) => return Err(failure(url, &error.to_string())),
+            Err(_) => return Err(failure(url, &format!("context deadline exceeded{AWAITING}"))),
+        };
+        let hop = head.redirect().and_then(|location| self.follow(url, location).transpose());
+        let result = match hop {
+            Some(hop) => match timeout_at(deadline, reader.skim(&head)).await {
+                Ok(()) => hop,
+                Err(_) => hop.and_then(|hop| Err(failure(&hop.url, &format!("context deadline exceeded{AWAITING}")))),
+            },
+            None => Err(outcome(&mut reader, &head, url, deadline).await),
+        };
+        if let Some(stream) = reader.into_stream() {
+            lease.close(stream);
+        }
+        result
     }
 
     fn url(&self, address: IpAddr) -> Url {
@@ -143,20 +201,6 @@ const AWAITING: &str = " (Client.Timeout exceeded while awaiting headers)";
 
 fn failure(url: &Url, error: &str) -> Outcome {
     Outcome::Failure(cut_message(&format!("Get {:?}: {error}", url.to_string())).to_owned())
-}
-
-async fn exchange(connection: Connection, url: &Url, headers: &Headers, deadline: Instant) -> Answer {
-    let request = headers.request(url);
-    if url.scheme == "http" {
-        return converse(connection.stream, connection.lease, &request, url, deadline).await;
-    }
-    let name = ServerName::try_from(request::server_name(headers, url).to_owned())
-        .unwrap_or_else(|_| ServerName::IpAddress(connection.peer.ip().into()));
-    match timeout_at(deadline, tls::connector().connect(name, connection.stream)).await {
-        Ok(Ok(stream)) => converse(stream, connection.lease, &request, url, deadline).await,
-        Ok(Err(error)) => Answer::Final(failure(url, &tls_reason(&error))),
-        Err(_) => Answer::Final(failure(url, &format!("net/http: TLS handshake timeout{AWAITING}"))),
-    }
 }
 
 fn tls_reason(error: &std::io::Error) -> String {
@@ -171,61 +215,28 @@ fn tls_reason(error: &std::io::Error) -> String {
     }
 }
 
-/// One request and its answer on an open connection.
-async fn converse<S>(mut stream: S, lease: Lease, request: &str, url: &Url, deadline: Instant) -> Answer
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let head_and_reader = async {
-        // A server may answer and close without reading; its answer counts, as for Go's client.
-        let written = async {
-            stream.write_all(request.as_bytes()).await?;
-            stream.flush().await
-        }
-        .await;
-        let mut reader = Reader::new(stream);
-        match reader.head().await {
-            Ok(head) => Ok((head, reader)),
-            Err(ReadError::Closed) if written.is_err() => {
-                Err(written.map_or_else(ReadError::Io, |()| ReadError::Closed))
-            }
-            Err(error) => Err(error),
-        }
-    };
-    let (head, mut reader) = match timeout_at(deadline, head_and_reader).await {
-        Ok(Ok(both)) => both,
-        Ok(Err(error)) => return Answer::Final(failure(url, &error.to_string())),
-        Err(_) => return Answer::Final(failure(url, &format!("context deadline exceeded{AWAITING}"))),
-    };
-    let body = match timeout_at(deadline, reader.body(&head)).await {
-        Ok(Ok(body)) => body,
+/// What an answer counts as that is not followed.
+async fn outcome<S: AsyncRead + Unpin>(reader: &mut Reader<S>, head: &Head, url: &Url, deadline: Instant) -> Outcome {
+    match timeout_at(deadline, reader.body(head)).await {
+        Ok(Ok(body)) => verdict(head, &body),
         // kubelet throws such a run away as an error; here it is a failure, like every other broken answer.
-        Ok(Err(error)) => return Answer::Final(failure(url, &error.to_string())),
+        Ok(Err(error)) => failure(url, &error.to_string()),
         Err(_) => {
             let error = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
-            return Answer::Final(failure(url, error));
+            failure(url, error)
         }
-    };
-    if let Some(stream) = reader.into_stream() {
-        lease.close(stream);
     }
-    verdict(head, &body)
 }
 
 /// kubernetes/kubernetes:pkg/probe/http/http.go: 200 to 399 is success, a redirect that was not followed a warning,
 /// which counts as success; the body of a failure is not told (kubernetes/kubernetes#99425).
-fn verdict(head: Head, body: &[u8]) -> Answer {
+fn verdict(head: &Head, body: &[u8]) -> Outcome {
     let text = String::from_utf8_lossy(body);
-    let message = match head.status {
-        200..=299 => cut_message(&text).to_owned(),
-        300..=399 => cut_message(&format!("Probe terminated redirects, Response body: {text}")).to_owned(),
-        status => return Answer::Final(Outcome::Failure(format!("HTTP probe failed with statuscode: {status}"))),
-    };
-    let outcome = Outcome::Success(message);
-    match head.location.filter(|location| !location.is_empty()) {
-        Some(location) if matches!(head.status, 301 | 302 | 303 | 307 | 308) => {
-            Answer::Redirect { location, unfollowed: outcome }
+    match head.status {
+        200..=299 => Outcome::Success(cut_message(&text).to_owned()),
+        300..=399 => {
+            Outcome::Success(cut_message(&format!("Probe terminated redirects, Response body: {text}")).to_owned())
         }
-        _ => Answer::Final(outcome),
+        status => Outcome::Failure(format!("HTTP probe failed with statuscode: {status}")),
     }
 }

@@ -125,6 +125,54 @@ async fn redirects_within_the_pod_are_followed() {
     }
 }
 
+/// golang/go:src/net/http/client.go `do`: what is wrong with the body of a redirect is of no matter where it is followed.
+#[tokio::test]
+async fn the_body_of_a_redirect_matters_only_where_it_is_not_followed() {
+    let cut = "Content-Length: 20\r\n\r\nx";
+    let broken = "Transfer-Encoding: chunked\r\n\r\nnothing of this kind";
+    for (rest, expected) in [
+        (cut, "unexpected EOF"),
+        ("Content-Length: 5000\r\n\r\nx", "unexpected EOF"),
+        (broken, "invalid byte in chunk length"),
+    ] {
+        for (location, is_followed) in [("/ok", true), ("http://evil.example/", false)] {
+            let server = Server::new(move |request| {
+                if request.starts_with("GET /ok ") {
+                    "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere".into()
+                } else {
+                    format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n{rest}")
+                }
+            })
+            .await;
+            let outcome = get(server.port(), "", LONG).await;
+            if is_followed {
+                assert_eq!(outcome, Success("there".into()), "{rest:?}");
+            } else {
+                let Failure(message) = outcome else { panic!("{outcome:?} of {rest:?}") };
+                assert!(message.ends_with(expected), "{message} of {rest:?}");
+            }
+        }
+    }
+}
+
+/// A body that does not come is waited for where it is short, and left where it is long.
+#[tokio::test]
+async fn a_redirect_whose_body_stalls_is_followed_where_the_body_is_long() {
+    let there = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nthere").await;
+    let there = format!("http://127.0.0.1:{}/x", there.port());
+    let limit = Duration::from_millis(500);
+    let waited = format!("Get {there:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+    for (length, limit, expected) in [
+        ("Content-Length: 5000", LONG, Success("there".into())),
+        ("Content-Length: 2048", limit, Failure(waited.clone())),
+        ("Transfer-Encoding: chunked", limit, Failure(waited.clone())),
+    ] {
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {there}\r\n{length}\r\n\r\n");
+        let server = Server::dripping(&answer, "", Duration::ZERO).await;
+        assert_eq!(get(server.port(), "", limit).await, expected, "{length}");
+    }
+}
+
 /// Threat T5: a redirect that leads elsewhere is not followed, and counts as kubelet counts it.
 #[tokio::test]
 async fn redirects_elsewhere_are_a_success_with_a_warning() {

@@ -6,6 +6,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Most bytes of a body that are read (kubernetes/kubernetes:pkg/probe/http/http.go `maxRespBodyLength`).
 const BODY: usize = 10 * 1024;
+/// Most bytes of the body of a redirect that is followed (golang/go:src/net/http/client.go `maxBodySlurpSize`).
+const SKIM: usize = 2 * 1024;
 /// Most bytes of heads, those of 1xx answers included (golang/go:src/net/http/transport.go
 /// `maxHeaderResponseSize`).
 const HEAD: usize = 10 << 20;
@@ -37,7 +39,7 @@ pub(crate) struct Head {
     /// 3 digits.
     pub(crate) status: u16,
     /// `Location`, the first one.
-    pub(crate) location: Option<String>,
+    location: Option<String>,
     is_http_11: bool,
     length: Option<u64>,
     transfer_encoding: Option<String>,
@@ -114,6 +116,12 @@ impl Head {
         Ok(())
     }
 
+    /// Where it redirects to (golang/go:src/net/http/client.go `redirectBehavior`).
+    pub(crate) fn redirect(&self) -> Option<&str> {
+        let is_redirect = matches!(self.status, 301 | 302 | 303 | 307 | 308);
+        self.location.as_deref().filter(|location| is_redirect && !location.is_empty())
+    }
+
     fn is_chunked(&self) -> Result<bool, ReadError> {
         match &self.transfer_encoding {
             None => Ok(false),
@@ -171,7 +179,20 @@ impl<S: AsyncRead + Unpin> Reader<S> {
     /// # Errors
     /// [`ReadError`] where it breaks before.
     pub(crate) async fn body(&mut self, head: &Head) -> Result<Vec<u8>, ReadError> {
-        let mut body = Body { kept: Vec::new(), left: BODY };
+        self.start_of_body(head, BODY).await
+    }
+
+    /// Reads what Go's client does before it follows a redirect: a short body, so that the connection ends in good order. Whether
+    /// that succeeds is of no matter.
+    pub(crate) async fn skim(&mut self, head: &Head) {
+        let is_chunked = head.is_chunked().unwrap_or_default();
+        if is_chunked || head.length.is_none_or(|length| length <= SKIM as u64) {
+            let _ = self.start_of_body(head, SKIM).await;
+        }
+    }
+
+    async fn start_of_body(&mut self, head: &Head, limit: usize) -> Result<Vec<u8>, ReadError> {
+        let mut body = Body { kept: Vec::new(), left: limit };
         if matches!(head.status, 101 | 204 | 304) {
             self.is_whole = head.status != 101;
             return Ok(body.kept);
