@@ -126,6 +126,46 @@ async fn many_commands_run_at_once() {
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
+/// A container whose processes are stopped for a while, as by a freezer or a debugger.
+#[tokio::test]
+async fn an_agent_that_stood_still_has_one_run_of_a_probe_to_make_up_for() {
+    let pod = Pod::new();
+    let sidecar = pod.sidecar();
+    pod.start("main", None);
+    sidecar.connected("main").await;
+    let runs = pod.dir.join("runs");
+    let counting = format!("echo x >> {}", runs.display());
+    let probe = sidecar.probe("main", &shell(&counting));
+    let agent = pod.agents()[0].to_string();
+    let kill = |signal: &str| assert!(Command::new("kill").args([signal, &agent]).status().expect("kill").success());
+    kill("-STOP");
+    let begin = Instant::now();
+    for _ in 0..20 {
+        let error = probe.run(Duration::from_millis(100)).await.expect_err("it stands still");
+        assert_eq!(error.reason(), "ExecAgentSilent");
+    }
+    // Only the first one is waited for.
+    assert!(begin.elapsed() < BUSY, "{:?}", begin.elapsed());
+    kill("-CONT");
+    sidecar.connected("main").await;
+    let count = || std::fs::read_to_string(&runs).unwrap_or_default().lines().count();
+    assert_eq!(probe.run(LONG).await, Ok(Success(String::new())));
+    // The first one may have been too late for its timeout.
+    assert!((1..=2).contains(&count()), "{} runs", count());
+    // Other probes have a run of their own each, up to as many as a Pod may have.
+    kill("-STOP");
+    let mut others = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let other = sidecar.probe("main", &shell(&counting));
+        others.spawn(async move { other.run(Duration::from_millis(100)).await });
+    }
+    assert!(others.join_all().await.iter().all(Result::is_err));
+    kill("-CONT");
+    sidecar.connected("main").await;
+    assert_eq!(probe.run(LONG).await, Ok(Success(String::new())));
+    assert!(count() <= 3 + 64, "{} runs", count());
+}
+
 #[tokio::test]
 async fn agents_come_back_to_a_new_sidecar_and_drop_what_ran_for_the_old_one() {
     let pod = Pod::new();

@@ -18,7 +18,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
-/// Frames that may wait for one agent: it has as many probes at most.
+/// Runs that one agent may be asked for at once, and frames that may wait for it: it has as many probes at most.
 const FRAMES: usize = probelet_protocol::limit::PROBES;
 /// Connections beyond one a container that may be open: agents that come back before their old connection is seen to
 /// end, and whatever else tries.
@@ -49,9 +49,17 @@ struct Link {
     frames: mpsc::Sender<Vec<u8>>,
     /// Who it is, once it has proved that.
     container: Option<String>,
-    awaited: BTreeMap<u32, oneshot::Sender<Result<Ending, ProbeError>>>,
+    /// Runs that it was sent and has not answered, whether or not somebody still waits for them.
+    runs: BTreeMap<u32, Sent>,
     /// User of the other end, as the kernel says; for the log.
     uid: Option<u32>,
+}
+
+/// A run that an agent was sent.
+struct Sent {
+    /// The probe's own: what tells it from other probes.
+    command: Arc<[String]>,
+    answer: oneshot::Sender<Result<Ending, ProbeError>>,
 }
 
 /// Opens the agents' socket in `dir`, in place of one that an earlier sidecar left. `keys` has the secret of each
@@ -127,7 +135,7 @@ impl Listener {
         }
         let (frames, receiver) = mpsc::channel(FRAMES);
         self.last_link += 1;
-        self.links.insert(self.last_link, Link { frames, container: None, awaited: BTreeMap::new(), uid });
+        self.links.insert(self.last_link, Link { frames, container: None, runs: BTreeMap::new(), uid });
         tokio::spawn(link::serve(stream, self.last_link, self.sender.clone(), receiver));
     }
 
@@ -156,17 +164,17 @@ impl Listener {
                 }
             }
             Event::Result { link, id, ending } => {
-                // Only among its own runs: no agent answers for another's. One that nobody awaits is late.
-                let awaited = self.links.get_mut(&link).and_then(|link| link.awaited.remove(&id));
-                if let Some(awaited) = awaited {
-                    let _ = awaited.send(match ending {
+                // Only among its own runs: no agent answers for another's. One that nobody waits for any more is late.
+                let sent = self.links.get_mut(&link).and_then(|link| link.runs.remove(&id));
+                if let Some(sent) = sent {
+                    let _ = sent.answer.send(match ending {
                         Ending::CannotStart(why) => Err(ProbeError::CannotStart(why)),
                         ending => Ok(ending),
                     });
                 }
             }
             Event::Closed { link, fault } => {
-                // Whoever awaits a run of it learns by the dropped sender.
+                // Whoever waits for a run of it learns by the dropped sender.
                 let Some(link) = self.links.remove(&link) else { return };
                 match fault {
                     Some(fault) => self.refuse(link.uid, &fault),
@@ -176,6 +184,9 @@ impl Listener {
         }
     }
 
+    /// Passes a run on to its agent, unless that has one of the same probe in hand, or as many as a Pod has probes: one that stood
+    /// still for minutes would else run them all at once as soon as it goes on. An agent answers every run or its connection ends,
+    /// so no probe waits for ever.
     fn ask(&mut self, ask: Ask) {
         self.last_run = self.last_run.wrapping_add(1);
         let id = self.last_run;
@@ -183,12 +194,15 @@ impl Listener {
             let _ = ask.answer.send(Err(ProbeError::AgentMissing(ask.container)));
             return;
         };
+        let has_own = agent.runs.values().any(|sent| Arc::ptr_eq(&sent.command, &ask.command));
+        if has_own || agent.runs.len() >= FRAMES {
+            // The dropped answer tells that it is silent.
+            return;
+        }
         let timeout = u32::try_from(ask.timeout.as_millis()).unwrap_or(u32::MAX);
         let frame = Frame::Run { id, timeout, command: ask.command.to_vec() };
-        agent.awaited.retain(|_, awaited| !awaited.is_closed());
-        // Where no more fit, the agent has not read for long; the dropped answer tells that it is silent.
         if agent.frames.try_send(frame.encode()).is_ok() {
-            agent.awaited.insert(id, ask.answer);
+            agent.runs.insert(id, Sent { command: ask.command, answer: ask.answer });
         }
     }
 

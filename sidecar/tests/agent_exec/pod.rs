@@ -125,12 +125,8 @@ impl Drop for Pod {
 }
 
 impl Sidecar {
-    pub(crate) async fn exec_in(
-        &self,
-        container: &str,
-        command: &[&str],
-        timeout: Duration,
-    ) -> Result<Outcome, ProbeError> {
+    /// A probe, to be run more than once.
+    pub(crate) fn probe(&self, container: &str, command: &[&str]) -> Handler {
         let command = serde_json::to_string(command).expect("json");
         let text = format!(
             r#"[{{"name":"p","containerName":"{container}","podConditionType":"c","probe":{{"exec":{{"command":{command}}}}}}}]"#
@@ -143,7 +139,16 @@ impl Sidecar {
             agents: self.agents.clone(),
             version: "test",
         };
-        Handler::try_new(&plan.probes[0], &target).expect("handler").run(timeout).await
+        Handler::try_new(&plan.probes[0], &target).expect("handler")
+    }
+
+    pub(crate) async fn exec_in(
+        &self,
+        container: &str,
+        command: &[&str],
+        timeout: Duration,
+    ) -> Result<Outcome, ProbeError> {
+        self.probe(container, command).run(timeout).await
     }
 
     pub(crate) async fn exec(&self, command: &[&str], timeout: Duration) -> Result<Outcome, ProbeError> {
