@@ -1,4 +1,8 @@
 //! The client of the API server: one connection at a time, HTTP/1.1 over TLS.
+//!
+//! A connection that was kept may be dead without either side knowing (fault F8), and a busy server may take its time. Only the kernel
+//! can tell the one from the other: a server that lives acknowledges what it was sent, however late it answers. So the kernel ends dead
+//! connections, what was sent on one is sent again at once, and a slow server is asked once.
 
 use crate::config::ApiHost;
 use bytes::Bytes;
@@ -8,6 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -19,10 +24,14 @@ use credential::Credentials;
 
 /// For a connection, TLS included.
 const CONNECT: Duration = Duration::from_secs(3);
-/// For an answer on a new connection. The API server may hold a request back for a while when it is busy.
+/// For an answer. The API server may hold a request back for a while when it is busy.
 const ANSWER: Duration = Duration::from_secs(10);
-/// For an answer on a connection that was idle: it may be dead without either side knowing.
-const STALE_ANSWER: Duration = Duration::from_secs(3);
+/// In milliseconds: a connection ends when the other end's kernel has not acknowledged what was sent for so long, where ours by itself
+/// would try for a quarter of an hour (tcp(7), `TCP_USER_TIMEOUT`).
+const UNACKNOWLEDGED: u32 = 3000;
+/// Silence after which the kernel asks whether the other end is still there, and how long it has to say so: a dead watch ends within
+/// eight seconds, at no cost to the API server itself.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3));
 /// An idle connection is given back after this.
 pub const IDLE: Duration = Duration::from_secs(30);
 /// Most bytes of an answer: etcd's limit for an object is 1.5 MiB.
@@ -107,14 +116,14 @@ impl Api {
     }
 
     /// Sends a request and reads its answer. A connection that was kept and turns out to be dead is replaced at once,
-    /// and a 401 is tried once more, with the token read again.
+    /// and a 401 is tried once more, with the token read again. A server that does not answer in time is not asked again.
     ///
     /// # Errors
     /// [`ApiError`]; the connection is closed then.
     pub async fn call(&mut self, call: &Call) -> Result<Answer, ApiError> {
         let was_kept = self.connection.is_some();
         let mut answer = self.call_once(call).await;
-        if was_kept && matches!(answer, Err(ApiError::Broken(_) | ApiError::Timeout(_))) {
+        if was_kept && matches!(answer, Err(ApiError::Broken(_))) {
             answer = self.call_once(call).await;
         }
         if matches!(&answer, Ok(answer) if answer.status == 401) {
@@ -149,16 +158,16 @@ impl Api {
     async fn call_once(&mut self, call: &Call) -> Result<Answer, ApiError> {
         let request = self.request(call)?;
         let kept = self.connection.take().filter(|sender| !sender.is_closed());
-        let (mut sender, limit) = match kept {
-            Some(sender) => (sender, STALE_ANSWER),
-            None => (self.connect().await?, ANSWER),
+        let mut sender = match kept {
+            Some(sender) => sender,
+            None => self.connect().await?,
         };
         let exchange = async {
             sender.ready().await?;
             let response = sender.send_request(request).await?;
             read(response).await
         };
-        let answer = timeout(limit, exchange).await.map_err(|_| ApiError::Timeout(limit))??;
+        let answer = timeout(ANSWER, exchange).await.map_err(|_| ApiError::Timeout(ANSWER))??;
         self.connection = Some(sender);
         Ok(answer)
     }
@@ -190,6 +199,8 @@ impl Api {
             // A name is resolved here and nowhere else; an address needs no resolver.
             let stream = TcpStream::connect((self.host.host.as_str(), self.host.port)).await?;
             stream.set_nodelay(true)?;
+            // A sandbox that knows no such options leaves it to the time limits.
+            let _ = end_when_dead(&stream);
             self.credentials.connector()?.connect(self.credentials.server().clone(), stream).await
         };
         let stream = timeout(CONNECT, connect).await.map_err(|_| ApiError::ConnectTimeout(place()))?.map_err(failed)?;
@@ -200,6 +211,14 @@ impl Api {
         });
         Ok(sender)
     }
+}
+
+/// Has the kernel end the connection when the other end is not there any more.
+fn end_when_dead(stream: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE.0)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE.1)?;
+    sockopt::set_socket_keepalive(stream, true)
 }
 
 async fn read(response: Response<Incoming>) -> Result<Answer, ApiError> {

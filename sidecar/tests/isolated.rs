@@ -11,6 +11,8 @@ mod net;
 mod packet;
 #[path = "isolated/resolver.rs"]
 mod resolver;
+#[path = "isolated/silence.rs"]
+mod silence;
 
 #[expect(dead_code, reason = "written for the tests of the reporter")]
 #[path = "reporter/app.rs"]
@@ -20,6 +22,9 @@ mod grpc;
 #[expect(dead_code, reason = "written for the tests of httpGet")]
 #[path = "handler_http/server.rs"]
 mod server;
+#[expect(dead_code, reason = "written for the tests of the reporter")]
+#[path = "reporter/sidecar.rs"]
+mod sidecar;
 #[expect(dead_code, reason = "written for the tests of the reporter")]
 #[path = "reporter/stub.rs"]
 mod stub;

@@ -35,7 +35,17 @@ const SET_UP: &str = "
     echo 'hosts: files dns' > /dev/shm/nsswitch.conf
     echo nameserver $RESOLVER > /dev/shm/resolv.conf
     printf '127.0.0.1 localhost\\n' > /dev/shm/hosts
+    echo 20000 23999 > /proc/sys/net/ipv4/ip_local_port_range
     for file in nsswitch.conf resolv.conf hosts; do mount --bind /dev/shm/$file /etc/$file; done
+";
+
+/// The kernel drops what this port sends to whoever connected to it before: no answer comes, no acknowledgement, no end. What
+/// connects from now on has other ports, and is good. As local addresses are looked up first of all, their rule makes room.
+const VANISH: &str = "
+    ip rule add pref 100 lookup local
+    ip rule add pref 1 ipproto tcp sport $PORT dport 20000-23999 blackhole
+    ip rule del pref 0
+    echo 24000 27999 > /proc/sys/net/ipv4/ip_local_port_range
 ";
 
 /// The inside of the namespaces.
@@ -73,9 +83,13 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 
 impl Net {
     fn raise() -> Self {
-        let output = Command::new("sh").args(["-euc", SET_UP]).env("RESOLVER", RESOLVER).output().expect("sh");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        shell(SET_UP, ("RESOLVER", RESOLVER));
         Self(())
+    }
+
+    /// From now on whoever has a connection to this port hears nothing of it any more; new connections are good. Once a test.
+    pub(crate) fn vanish(&self, port: u16) {
+        shell(VANISH, ("PORT", &port.to_string()));
     }
 
     /// Puts names into the hosts file, beside `localhost`.
@@ -109,4 +123,9 @@ impl Net {
         }
         self.left() - before
     }
+}
+
+fn shell(script: &str, (variable, value): (&str, &str)) {
+    let output = Command::new("sh").args(["-euc", script]).env(variable, value).output().expect("sh");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
