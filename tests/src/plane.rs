@@ -35,8 +35,8 @@ serve() {
   echo $! >"$FOLDER/api.pid"
   wait $!
 }
-# A killed one is started again.
-while :; do serve "$@"; done &
+# A killed one is started again, unless it is to stay away.
+while :; do if [ -e "$FOLDER/away" ]; then sleep 0.1; else serve "$@"; fi; done &
 LOOP=$!
 cat >/dev/null
 exec 2>/dev/null
@@ -211,6 +211,25 @@ impl Plane {
             ensure!(begin.elapsed() < PATIENCE, "the API server is not started again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        self.ready().await
+    }
+
+    /// Kills the API server, which stays away until [`Plane::come_back`].
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn go_away(&self) -> Result<()> {
+        fs::write(self.folder.join("away"), "")?;
+        let id = fs::read_to_string(self.folder.join("api.pid"))?;
+        command::run(Command::new("kill").args(["-9", id.trim()])).map(drop)
+    }
+
+    /// Ends [`Plane::go_away`].
+    ///
+    /// # Errors
+    /// Where it does not become ready.
+    pub async fn come_back(&self) -> Result<()> {
+        fs::remove_file(self.folder.join("away"))?;
         self.ready().await
     }
 

@@ -5,6 +5,8 @@
 //! make deploy && cargo test -p probelet-tests --test soak -- --ignored --nocapture --test-threads=1 NAME
 //! ```
 
+#[path = "soak/herd.rs"]
+mod herd;
 #[path = "soak/hostile.rs"]
 mod hostile;
 #[path = "soak/load.rs"]

@@ -51,7 +51,7 @@ impl Identity {
                 name::POLICIES_ANNOTATION: plan.policies(),
                 name::WRITES_ANNOTATION: plan.writes(),
             }},
-            "spec": {"schedulerName": "none", "containers": [{"name": CONTAINER, "image": "none"}]},
+            "spec": {"schedulerName": "none", "serviceAccountName": "default", "containers": [{"name": CONTAINER, "image": "none"}]},
         }))?;
         let pod = Api::<Pod>::namespaced(client.clone(), namespace).create(&PostParams::default(), &pod).await?;
         let request = TokenRequest {
