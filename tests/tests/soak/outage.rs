@@ -1,5 +1,6 @@
 //! The way to the API server is blocked for a while (fault F8 b and c): what happened meanwhile is on the Pod within five seconds of
-//! its being free. With a server that is really stopped, on a lab of its own:
+//! its being free. The sidecar and what it probes run in a network of their own, in which packets can be lost. With a server that is
+//! really stopped, on a lab of its own:
 //!
 //! ```text
 //! export PROBELET_LAB=fault; make deploy
@@ -12,36 +13,51 @@ use super::{Ground, Marked};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use probelet_tests::bench::application::Application;
-use probelet_tests::bench::local::LABEL;
+use probelet_tests::bench::local::{Identity as PodIdentity, LABEL};
 use probelet_tests::bench::plan::LocalPlan;
 use probelet_tests::lab::Lab;
 use probelet_tests::lab::daemon::identity::Identity;
+use probelet_tests::namespace::Namespace;
 use probelet_tests::pod::has_label;
 use probelet_tests::space::{self, Labels, Space};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 const NAME: &str = "blocked";
 
 /// A sidecar that marks what it probes, over a connection that stands.
 struct Scene {
     space: Space,
+    network: Option<Arc<Namespace>>,
     application: Application,
     sidecar: Marked,
 }
 
 impl Scene {
-    async fn start(space: &Space, ground: &Ground, environment: &[(&str, &str)]) -> Result<Self> {
-        let application = Application::start(&ground.application).await?;
+    async fn start(
+        space: &Space,
+        ground: &Ground,
+        network: Option<Arc<Namespace>>,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let runtime = Handle::current();
+        let application = inside(&network, || runtime.block_on(Application::start(&ground.application)))??;
         let http = json!({"httpGet": {"port": application.http, "path": "/health"}});
         let plan = LocalPlan::default().and("http", http).labelled(LABEL);
-        let sidecar = ground.sidecar(NAME, &plan, environment).await?;
-        let scene = Self { space: space.clone(), application, sidecar };
+        let identity = PodIdentity::create(&space.cluster().client(), space.name(), NAME, &plan).await?;
+        let sidecar = inside(&network, || identity.sidecar(&ground.sidecar, &ground.config, environment))??;
+        let scene = Self { space: space.clone(), network, application, sidecar: Marked { sidecar } };
         scene.marked(true, 30).await?;
-        scene.application.switch(false)?;
+        scene.switch(false)?;
         scene.marked(false, 10).await?;
         Ok(scene)
+    }
+
+    fn switch(&self, healthy: bool) -> Result<()> {
+        inside(&self.network, || self.application.switch(healthy))?
     }
 
     async fn marked(&self, healthy: bool, limit: u64) -> Result<()> {
@@ -63,23 +79,32 @@ impl Scene {
     }
 }
 
+/// Does it in that network, where there is one.
+fn inside<T: Send>(network: &Option<Arc<Namespace>>, work: impl FnOnce() -> T + Send) -> Result<T> {
+    match network {
+        Some(network) => network.within(work),
+        None => std::thread::scope(|scope| scope.spawn(work).join()).map_err(|_| anyhow::anyhow!("a panic")),
+    }
+}
+
 async fn a_blocked_way_heals(way: Way, time: Duration) -> Result<()> {
     space::with("soak", Labels::opted_in(), move |space| async move {
         let ground = Ground::of(&space).await?;
         let url = &ground.config.cluster_url;
         let (host, port) = (url.host().context("API server without host")?, url.port_u16().unwrap_or(443));
         let server = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await?.next();
-        let proxy = Proxy::start(server.context("the API server's address")?).await?;
+        let network = Arc::new(Namespace::new()?);
+        let proxy = Proxy::start(network.clone(), server.context("the API server's address")?)?;
         let port = proxy.port.to_string();
         let environment = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", port.as_str())];
-        let scene = Scene::start(&space, &ground, &environment).await?;
+        let scene = Scene::start(&space, &ground, Some(network), &environment).await?;
 
-        proxy.set(way).await;
-        scene.application.switch(true)?;
+        proxy.set(way)?;
+        scene.switch(true)?;
         tokio::time::sleep(time).await; // the outage itself
         let missing = space.api::<Pod>().get(NAME).await?;
         ensure!(has_label(&missing, LABEL, "false"), "the way was not blocked");
-        proxy.set(Way::Free).await;
+        proxy.set(Way::Free)?;
         scene.heals(&format!("{way:?} for {time:?}")).await
     })
     .await
@@ -125,14 +150,14 @@ async fn a_frozen_process_of_the_api_server_is_outlasted() -> Result<()> {
     let lab = Lab::from_env()?;
     space::with("soak", Labels::opted_in(), move |space| async move {
         let ground = Ground::of(&space).await?;
-        let scene = Scene::start(&space, &ground, &[]).await?;
+        let scene = Scene::start(&space, &ground, None, &[]).await?;
         for (round, time) in [30, 10, 45].map(Duration::from_secs).into_iter().enumerate() {
             if round > 0 {
-                scene.application.switch(false)?;
+                scene.switch(false)?;
                 scene.marked(false, 10).await?;
             }
             let frozen = Frozen::api_server(&lab)?;
-            scene.application.switch(true)?;
+            scene.switch(true)?;
             tokio::time::sleep(time).await; // the outage itself
             let pods = space.api::<Pod>();
             let asked = tokio::time::timeout(Duration::from_secs(1), pods.get(NAME)).await;

@@ -1,9 +1,12 @@
 //! A way to the API server that can be blocked: as by a server that is stopped, or by a network that drops everything.
 
 use anyhow::Result;
+use probelet_tests::command;
+use probelet_tests::namespace::Namespace;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// What happens to what comes in.
@@ -11,61 +14,63 @@ use tokio::sync::watch;
 pub(crate) enum Way {
     /// Everything passes.
     Free,
-    /// Connections are made, and nothing is ever read: SIGSTOP.
+    /// Connections are made, and what is sent is acknowledged, but nothing is ever read: SIGSTOP.
     Stopped,
-    /// No connection is made either: packets are dropped.
+    /// The kernel drops what this side sends: nothing is acknowledged, no connection is made and none ends.
     Dropped,
 }
 
-/// A TCP proxy on a port of loopback.
+/// A TCP proxy on a port of loopback, in a network of its own.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
+    network: Arc<Namespace>,
     way: watch::Sender<Way>,
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: SocketAddr) -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        // A short queue is soon full, and then the kernel drops what knocks.
-        let listener = socket.listen(1)?;
+    /// What comes in there goes on to the server from this network.
+    pub(crate) fn start(network: Arc<Namespace>, server: SocketAddr) -> Result<Self> {
+        let listener = network.within(|| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))??;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let port = listener.local_addr()?.port();
         let (way, ways) = watch::channel(Way::Free);
         tokio::spawn(accept(listener, server, ways));
-        Ok(Self { port, way })
+        Ok(Self { port, network, way })
     }
 
     /// Blocks the way, or frees it.
-    pub(crate) async fn set(&self, way: Way) {
-        self.way.send_replace(way);
+    pub(crate) fn set(&self, way: Way) -> Result<()> {
         if way == Way::Dropped {
-            let port = self.port;
-            // Fills the queue for as long as the way is blocked.
-            let mut ways = self.way.subscribe();
-            tokio::spawn(async move {
-                let mut filling = tokio::task::JoinSet::new();
-                for _ in 0..8 {
-                    filling.spawn(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
-                }
-                let _ = ways.wait_for(|way| *way == Way::Free).await;
-            });
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await; // until the queue is full
+            self.rule("add")?;
         }
+        let before = self.way.send_replace(way);
+        if before == Way::Dropped {
+            self.rule("del")?;
+        }
+        Ok(())
+    }
+
+    fn rule(&self, act: &str) -> Result<()> {
+        let rule = ["rule", act, "pref", "1", "ipproto", "tcp", "sport", &self.port.to_string(), "blackhole"];
+        command::run(self.network.command("ip").args(rule)).map(drop)
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, mut ways: watch::Receiver<Way>) {
-    loop {
-        if ways.wait_for(|way| *way != Way::Dropped).await.is_err() {
-            return;
-        }
-        let Ok((client, _)) = listener.accept().await else { return };
-        let ways = ways.clone();
+async fn accept(listener: TcpListener, server: SocketAddr, ways: watch::Receiver<Way>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let mut ways = ways.clone();
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(server).await else { return };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            tokio::join!(pass(from_client, to_server, ways.clone()), pass(from_server, to_client, ways));
+            let there = pass(from_client, to_server, ways.clone());
+            let back = pass(from_server, to_client, ways.clone());
+            tokio::select! {
+                _ = async { tokio::join!(there, back) } => {}
+                // What is lost does not arrive later.
+                _ = ways.wait_for(|way| *way == Way::Dropped) => {}
+            }
         });
     }
 }
