@@ -23,6 +23,8 @@ pub const STARTUP_PROBES: &str = "PROBELET_STARTUP_PROBES";
 pub const AGENT_KEYS: &str = "PROBELET_AGENT_KEYS";
 /// `true` where the sidecar is a restartable init container.
 pub const NATIVE_SIDECAR: &str = "PROBELET_NATIVE_SIDECAR";
+/// `true` where the Pod may end (`restartPolicy` Never or OnFailure) and the sidecar is a plain container, for which it would wait.
+pub const MAY_END: &str = "PROBELET_MAY_END";
 /// `true` where the cluster's shield puts marks back, so that no looks are needed.
 pub const SHIELD: &str = "PROBELET_SHIELD";
 /// [`crate::setting::Observation`].

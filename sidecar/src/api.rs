@@ -4,7 +4,8 @@
 //! can tell the one from the other: a server that lives acknowledges what it was sent, however late it answers. So the kernel ends dead
 //! connections, what was sent on one is sent again at once, and a slow server is asked once.
 
-use crate::config::ApiHost;
+use crate::config::{ApiHost, PodName};
+use crate::patch::Patch;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -12,6 +13,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use probelet_protocol::name::FIELD_MANAGER;
 use rustix::net::sockopt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -219,6 +221,18 @@ fn end_when_dead(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_tcp_keepidle(stream, KEEPALIVE.0)?;
     sockopt::set_tcp_keepintvl(stream, KEEPALIVE.1)?;
     sockopt::set_socket_keepalive(stream, true)
+}
+
+// === impl Call ===
+
+impl Call {
+    /// A patch of this Pod's status.
+    pub fn to_status(pod: &PodName, patch: &Patch) -> Self {
+        let PodName { namespace, name, .. } = pod;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/status?fieldManager={FIELD_MANAGER}");
+        let content_type = "application/strategic-merge-patch+json";
+        Self { method: Method::PATCH, path, content_type, body: patch.body().into() }
+    }
 }
 
 async fn read(response: Response<Incoming>) -> Result<Answer, ApiError> {

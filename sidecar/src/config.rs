@@ -49,6 +49,8 @@ pub struct Config {
     pub agent_keys: BTreeMap<String, String>,
     /// A restartable init container.
     pub is_native: bool,
+    /// The Pod may end, and would wait for this container.
+    pub may_end: bool,
     /// How the Pod is seen.
     pub observe: Observation,
     /// When it is looked at.
@@ -150,6 +152,7 @@ impl Config {
             startup_probes: reader.with(env::STARTUP_PROBES, parse_names).unwrap_or_default(),
             agent_keys: reader.json(env::AGENT_KEYS),
             is_native: reader.with(env::NATIVE_SIDECAR, parse_bool).unwrap_or_default(),
+            may_end: reader.with(env::MAY_END, parse_bool).unwrap_or_default(),
             observe,
             look: LookSettings {
                 period: look,

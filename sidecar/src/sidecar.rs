@@ -28,6 +28,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 
+mod stand_by;
+use stand_by::StandBy;
+
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Results that may wait for the reporter; a worker waits when there are more.
@@ -53,13 +56,20 @@ pub enum StartError {
 pub async fn run(config: Config) -> Result<End, StartError> {
     let mut stop = stop_signal().map_err(StartError::Signal)?;
     let trace = Trace::new(Path::new(SHARED_MEMORY), &config.pod.uid);
-    let end = mark(config, &trace, &mut stop).await?;
-    match end {
+    let stand_by = StandBy::of(&config)?;
+    let end = match mark(config, &trace, &mut stop).await? {
         End::StandBy => {
             tracing::info!("a node agent probes on this kind of node: standing by");
-            stop.await;
+            tokio::select! {
+                biased;
+                () = stop => End::Stopped,
+                end = ended(stand_by) => end,
+            }
         }
-        End::Stopped => tracing::info!("told to stop"),
+        end => end,
+    };
+    match end {
+        End::StandBy | End::Stopped => tracing::info!("told to stop"),
         End::Gone => tracing::info!("the Pod is gone"),
         End::Done => tracing::info!("the Pod's other containers have ended"),
     }
@@ -67,6 +77,14 @@ pub async fn run(config: Config) -> Result<End, StartError> {
         trace.remove();
     }
     Ok(end)
+}
+
+/// The end of what is stood by for, where it has one.
+async fn ended(stand_by: Option<StandBy>) -> End {
+    match stand_by {
+        Some(stand_by) => stand_by.wait().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>) -> Result<End, StartError> {

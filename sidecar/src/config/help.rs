@@ -42,6 +42,11 @@ pub(super) const SETTINGS: &[(&str, &str, &str)] = &[
         "true: runs as a restartable init container; marking goes on until the neighbours ended",
         "false",
     ),
+    (
+        env::MAY_END,
+        "true: the Pod may end and this is a plain container, so where it stands by it ends with the others",
+        "false",
+    ),
     (env::TOKEN_DIR, "folder of token and ca.crt, read again as they rotate", "/var/run/secrets/probelet.io"),
     (env::LOG_LEVEL, "error, warn, info (every transition), debug (every run) or trace", "info"),
     (env::LOG_FORMAT, "text or json", "text"),

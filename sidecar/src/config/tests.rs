@@ -36,6 +36,7 @@ fn every_setting_is_read() {
         (env::STARTUP_PROBES, "a,b"),
         (env::AGENT_KEYS, r#"{"c":"secret"}"#),
         (env::NATIVE_SIDECAR, "true"),
+        (env::MAY_END, "true"),
         (env::SHIELD, "true"),
         (env::OBSERVE, "watch"),
         (env::MARKS, "conditions"),
@@ -51,7 +52,7 @@ fn every_setting_is_read() {
     .expect("config");
     assert_eq!((config.plan.probes.len(), config.pod_ips.len(), config.startup_probes.len()), (1, 2, 2));
     assert_eq!((config.ports["c"]["http"], config.agent_keys["c"].as_str()), (8080, "secret"));
-    assert!(config.is_native && config.look.has_shield && config.has_events);
+    assert!(config.is_native && config.may_end && config.look.has_shield && config.has_events);
     assert_eq!((config.observe, config.marks), (Observation::Watch, Marks::Conditions));
     assert_eq!((config.look.period, config.metrics_port), (Duration::from_secs(300), Some(9100)));
     assert_eq!(config.retry_spread, Duration::from_secs(40));

@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use probelet_protocol::name;
-use probelet_tests::pod::{CONTAINER, has_container};
+use probelet_tests::pod::{Builder, CONTAINER, has_container};
 use probelet_tests::space::{self, Labels, Space};
 use probelet_tests::wait;
 
@@ -17,12 +17,10 @@ fn allowance(node: &str) -> i64 {
     if node == "virtual-poll" { 15 } else { 10 }
 }
 
-async fn completes(space: &Space, node: &str, is_native: bool) -> Result<()> {
-    let job = web(space)?
-        .on(node)
-        .annotated("probelet.io/native-sidecar", if is_native { "true" } else { "false" })
-        .running(&["serve", "--http", "8080", "--exit-after", "5"]);
-    let mut job = job.job();
+/// The Job's Pod, once it is complete.
+async fn completes(space: &Space, place: Builder, node: &str, is_native: bool) -> Result<Pod> {
+    let place = place.annotated("probelet.io/native-sidecar", if is_native { "true" } else { "false" });
+    let mut job = place.running(&["serve", "--http", "8080", "--exit-after", "5"]).job();
     let kind = if is_native { "native" } else { "plain" };
     let name = format!("{kind}-{node}");
     job.metadata.name = Some(name.clone());
@@ -51,7 +49,7 @@ async fn completes(space: &Space, node: &str, is_native: bool) -> Result<()> {
     // The Job controller itself takes a second or two from the Pod's end.
     println!("{name}: the sidecar ended {took} s after main, the Job was complete after {complete} s");
     ensure!(took <= allowance(node), "{name}: the sidecar ended {took} s after main");
-    Ok(())
+    Ok(pod.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,8 +57,26 @@ async fn jobs_complete_on_every_kind_of_node() -> Result<()> {
     space::with("jobs", Labels::opted_in(), |space| async move {
         mark(&space).await?;
         let nodes = ["node-1", "virtual-push", "virtual-poll"];
-        let all = nodes.into_iter().flat_map(|node| [false, true].map(|is_native| completes(&space, node, is_native)));
+        let all = nodes.into_iter().flat_map(|node| [false, true].map(|is_native| (node, is_native)));
+        let all = all.map(async |(node, is_native)| completes(&space, web(&space)?.on(node), node, is_native).await);
         try_join_all(all).await.map(drop)
+    })
+    .await
+}
+
+/// In a hybrid cluster the scheduler may bind it to an ordinary node, where kruise-daemon probes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_completes_where_its_sidecar_stands_by() -> Result<()> {
+    space::with("jobs", Labels::opted_in(), |space| async move {
+        mark(&space).await?;
+        // The toleration alone: it may land on either kind. The scheduler is told where.
+        let either = web(&space)?.on_a_virtual_node().with(|spec| {
+            spec.node_selector = Some([("kubernetes.io/hostname".to_owned(), "node-1".to_owned())].into());
+        });
+        let pod = completes(&space, either, "node-1", false).await?;
+        let kind = pod.metadata.annotations.iter().flatten().find(|(key, _)| *key == name::NODE_KIND_ANNOTATION);
+        ensure!(kind.is_some_and(|(_, kind)| kind == name::NODE_KIND_ORDINARY), "node kind: {kind:?}");
+        Ok(())
     })
     .await
 }

@@ -37,10 +37,14 @@ pub(super) fn literals(pod: &Pod, keys: &Keys, options: &Options<'_>) -> Vec<(&'
         .filter(|container| container.get("startupProbe").is_some_and(Value::is_object))
         .map(name)
         .collect();
+    // Told rather than seen: where it stands by, a sidecar never looks at a Pod that does not end.
+    let may_end =
+        settings.native_sidecar != Some(true) && matches!(pod.text("restartPolicy"), Some("Never" | "OnFailure"));
     let values = [
         (variable::PORTS, (!ports.is_empty()).then(|| json!(ports).to_string())),
         (variable::STARTUP_PROBES, (!startup.is_empty()).then(|| startup.join(","))),
         (variable::AGENT_KEYS, (!keys.is_empty()).then(|| json!(keys).to_string())),
+        (variable::MAY_END, may_end.then(|| "true".to_owned())),
         (variable::SHIELD, options.config.shield.then(|| "true".to_owned())),
         (variable::OBSERVE, settings.observe.map(|value| value.to_string())),
         (variable::MARKS, settings.marks.map(|value| value.to_string())),

@@ -44,6 +44,25 @@ async fn a_native_sidecar_comes_last_of_the_init_containers() {
     assert!(second.is_unchanged(), "{:?}", second.patch);
 }
 
+/// Such a sidecar must not outlive the others, also where it stands by (fault F13).
+#[tokio::test]
+async fn a_plain_sidecar_is_told_that_its_pod_may_end() {
+    for (policy, native, expected) in
+        [("Always", "false", false), ("OnFailure", "false", true), ("Never", "false", true), ("Never", "true", false)]
+    {
+        let reply = Webhook::with_marker()
+            .create(|pod| {
+                pod["spec"]["restartPolicy"] = policy.into();
+                pod["metadata"]["annotations"]["probelet.io/native-sidecar"] = native.into();
+            })
+            .await;
+        let list = if native == "true" { "initContainers" } else { "containers" };
+        let env = reply.container(list, "probelet")["env"].as_array().expect("env").clone();
+        let told = env.contains(&json!({"name": "PROBELET_MAY_END", "value": "true"}));
+        assert_eq!(told, expected, "{policy}, native sidecar {native}");
+    }
+}
+
 #[tokio::test]
 async fn a_container_that_another_webhook_added_is_taken_in_by_the_second_pass() {
     let webhook = Webhook::with_marker();
