@@ -307,15 +307,16 @@ async fn nobody_else_can_speak_for_a_container() {
     // An agent that is one cannot end the runs of another, nor send anything but results.
     let mut other = UnixStream::connect(pod.dir.join(SOCKET)).await.expect("connect");
     other.write_all(&hello("other", "key-other", VERSION)).await.expect("write");
-    let forged: Vec<u8> = (0..2000)
-        .flat_map(|id| {
+    let forged = |ids: std::ops::Range<u32>| -> Vec<u8> {
+        ids.flat_map(|id| {
             let ending = Ending::Exited { code: 0, stdout: b"forged".to_vec(), stderr: Vec::new() };
             Frame::Result { id, ending }.encode()
         })
-        .collect();
+        .collect()
+    };
     let command = shell("sleep 0.3; echo mine");
     let (outcome, ()) = tokio::join!(sidecar.exec(&command, LONG), async {
-        other.write_all(&forged).await.expect("write");
+        other.write_all(&forged(0..16)).await.expect("write");
     });
     assert_eq!(outcome, Ok(Success("mine\n".into())));
     let asked = sidecar.exec_in("other", &["true"], Duration::from_millis(50));
@@ -325,6 +326,13 @@ async fn nobody_else_can_speak_for_a_container() {
         other.write_all(&[9; 64]).await.expect("write");
     });
     assert_eq!(outcome.expect_err("garbage is no result").reason(), "ExecAgentSilent");
+    // Nor does one stay that goes on sending what nobody asked for.
+    let before = sidecar.agents.refused();
+    let mut other = UnixStream::connect(pod.dir.join(SOCKET)).await.expect("connect");
+    let _ = other.write_all(&[hello("other", "key-other", VERSION), forged(0..2000)].concat()).await;
+    let closed = tokio::time::timeout(LONG, other.read(&mut [0; 16])).await.expect("closed in time");
+    assert_eq!(closed.unwrap_or(0), 0);
+    until("it is counted", || sidecar.agents.refused() == before + 1).await;
 }
 
 /// With a period of minutes the first result would else be that late: the probe begins before its container.
@@ -363,6 +371,31 @@ async fn a_crowd_of_connections_is_refused() {
     drop(crowd);
     pod.start("main", None);
     sidecar.connected("main").await;
+}
+
+/// Threat T6: whatever one container does, the agents of the others come through.
+#[tokio::test]
+async fn a_crowd_that_comes_again_and_again_keeps_no_agent_out() {
+    let pod = Pod::new();
+    let sidecar = pod.sidecar();
+    let socket = pod.dir.join(SOCKET);
+    let crowd = tokio::spawn(async move {
+        let mut silent = Vec::new();
+        loop {
+            silent.extend(UnixStream::connect(&socket).await);
+            silent.drain(..silent.len().saturating_sub(200));
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    until("the crowd is there", || sidecar.agents.refused() > 0).await;
+    for container in ["main", "other"] {
+        let begin = Instant::now();
+        pod.start(container, None);
+        sidecar.connected(container).await;
+        // The crowd may be silent for five seconds each.
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    }
+    crowd.abort();
 }
 
 #[tokio::test]

@@ -47,7 +47,11 @@ async fn converse(
 ) -> io::Result<()> {
     let (mut reader, mut writer) = stream.split();
     let mut buffer = Vec::new();
-    let hello = timeout(HELLO, next(&mut reader, &mut buffer)).await;
+    let hello = tokio::select! {
+        hello = timeout(HELLO, next(&mut reader, &mut buffer)) => hello,
+        // Closed here: nothing is sent before.
+        _ = frames.recv() => return Ok(()),
+    };
     match hello.map_err(|_| io::Error::other("no hello in time"))?? {
         Some(Frame::Hello { version: VERSION, container, key }) => {
             tell(events, Event::Hello { link, container, key }).await?

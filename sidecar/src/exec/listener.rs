@@ -16,13 +16,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Runs that one agent may be asked for at once, and frames that may wait for it: it has as many probes at most.
 const FRAMES: usize = probelet_protocol::limit::PROBES;
 /// Connections beyond one a container that may be open: agents that come back before their old connection is seen to
-/// end, and whatever else tries.
+/// end, and whatever else tries. Where they are in use, the oldest that has not said who it is makes room: nobody keeps an agent
+/// out by holding them (threat T6).
 const SPARE: usize = 8;
+/// Nobody is let in for so long after a connection has ended, so that whoever comes again and again costs next to nothing.
+const PAUSE: Duration = Duration::from_millis(2);
+/// Results that nobody asked for, after which an agent is none.
+const UNASKED: u32 = 16;
 /// Agents that have waited for this sidecar come within this time: they try once a second (agent/serve.rs `LATEST`). One that
 /// comes later has been started with its container.
 const RETURN: Duration = Duration::from_secs(2);
@@ -38,6 +43,8 @@ pub struct Listener {
     refused: Arc<AtomicU64>,
     knocks: Option<broadcast::Sender<Knock>>,
     begin: Instant,
+    /// When the next connection may be taken.
+    ready: Instant,
     /// Containers whose agents have been here.
     known: BTreeSet<String>,
     last_link: u64,
@@ -51,6 +58,8 @@ struct Link {
     container: Option<String>,
     /// Runs that it was sent and has not answered, whether or not somebody still waits for them.
     runs: BTreeMap<u32, Sent>,
+    /// Results without a run.
+    unasked: u32,
     /// User of the other end, as the kernel says; for the log.
     uid: Option<u32>,
 }
@@ -90,6 +99,7 @@ pub fn listen(dir: &Path, keys: BTreeMap<String, String>) -> io::Result<(AgentsH
         refused,
         knocks: None,
         begin: Instant::now(),
+        ready: Instant::now(),
         known: BTreeSet::new(),
         last_link: 0,
         last_run: 0,
@@ -111,8 +121,8 @@ impl Listener {
     pub async fn run(mut self) {
         loop {
             tokio::select! {
-                accepted = self.socket.accept() => match accepted {
-                    Ok((stream, _)) => self.accept(stream),
+                accepted = accept(&self.socket, self.ready) => match accepted {
+                    Ok(stream) => self.take(stream),
                     // Out of descriptors, perhaps: the next one may go better, but not at once.
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept an exec agent");
@@ -128,26 +138,28 @@ impl Listener {
         }
     }
 
-    fn accept(&mut self, stream: UnixStream) {
+    fn take(&mut self, stream: UnixStream) {
         let uid = stream.peer_cred().ok().map(|peer| peer.uid());
         if self.links.len() >= self.keys.len() + SPARE {
-            return self.refuse(uid, "too many connections");
+            let oldest = self.links.iter().find(|(_, link)| link.container.is_none()).map(|(number, _)| *number);
+            if let Some(oldest) = oldest {
+                self.close(oldest, "too many connections");
+            }
         }
         let (frames, receiver) = mpsc::channel(FRAMES);
         self.last_link += 1;
-        self.links.insert(self.last_link, Link { frames, container: None, runs: BTreeMap::new(), uid });
+        self.links.insert(self.last_link, Link { frames, container: None, runs: BTreeMap::new(), unasked: 0, uid });
         tokio::spawn(link::serve(stream, self.last_link, self.sender.clone(), receiver));
     }
 
     fn hear(&mut self, event: Event) {
         match event {
             Event::Hello { link, container, key } => {
-                let uid = self.links.get(&link).and_then(|link| link.uid);
                 let is_taken = self.agent(&container).is_some();
                 let is_key = self.keys.get(&container).is_some_and(|own| is_equal(own, &key));
                 match self.links.get_mut(&link) {
                     Some(entry) if is_key && !is_taken => {
-                        tracing::info!(container, uid, "exec agent connected");
+                        tracing::info!(container, uid = entry.uid, "exec agent connected");
                         entry.container = Some(container.clone());
                         let is_start = !self.known.insert(container.clone()) || self.begin.elapsed() > RETURN;
                         if let Some(knocks) = &self.knocks {
@@ -156,29 +168,31 @@ impl Listener {
                             let _ = knocks.send(knock(container));
                         }
                     }
-                    _ => {
-                        // Dropping its sender closes the connection.
-                        self.links.remove(&link);
-                        self.refuse(uid, if is_key { "the container has an agent" } else { "wrong container or key" });
-                    }
+                    _ => self.close(link, if is_key { "the container has an agent" } else { "wrong container or key" }),
                 }
             }
             Event::Result { link, id, ending } => {
+                let Some(entry) = self.links.get_mut(&link) else { return };
                 // Only among its own runs: no agent answers for another's. One that nobody waits for any more is late.
-                let sent = self.links.get_mut(&link).and_then(|link| link.runs.remove(&id));
-                if let Some(sent) = sent {
+                if let Some(sent) = entry.runs.remove(&id) {
                     let _ = sent.answer.send(match ending {
                         Ending::CannotStart(why) => Err(ProbeError::CannotStart(why)),
                         ending => Ok(ending),
                     });
+                    return;
+                }
+                entry.unasked += 1;
+                if entry.unasked > UNASKED {
+                    self.close(link, "more results than runs");
                 }
             }
             Event::Closed { link, fault } => {
                 // Whoever waits for a run of it learns by the dropped sender.
-                let Some(link) = self.links.remove(&link) else { return };
-                match fault {
-                    Some(fault) => self.refuse(link.uid, &fault),
-                    None => tracing::info!(container = link.container, "exec agent gone"),
+                if let Some(fault) = fault {
+                    self.close(link, &fault);
+                } else if let Some(link) = self.links.remove(&link) {
+                    self.ready = Instant::now() + PAUSE;
+                    tracing::info!(container = link.container, "exec agent gone");
                 }
             }
         }
@@ -210,13 +224,21 @@ impl Listener {
         self.links.values_mut().find(|link| link.container.as_deref() == Some(container))
     }
 
-    /// Counts it, and says so each time that the count has doubled.
-    fn refuse(&self, uid: Option<u32>, why: &str) {
+    /// Dropping its sender closes the connection. Counts it, and says so each time that the count has doubled.
+    fn close(&mut self, link: u64, why: &str) {
+        let Some(link) = self.links.remove(&link) else { return };
+        self.ready = Instant::now() + PAUSE;
         let count = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
-            tracing::warn!(uid, why, count, "exec agent refused");
+            tracing::warn!(uid = link.uid, why, count, "exec agent refused");
         }
     }
+}
+
+/// May be cancelled without losing a connection.
+async fn accept(socket: &UnixListener, ready: Instant) -> io::Result<UnixStream> {
+    sleep_until(ready).await;
+    socket.accept().await.map(|(stream, _)| stream)
 }
 
 /// Whether two secrets are equal, in a time that does not tell where they differ.
