@@ -73,7 +73,7 @@ impl GrpcProbe {
             ("grpc-timeout", &rest),
         ];
         let answer = timeout_at(deadline, connection.call(&fields, &self.request)).await;
-        if let Ok(Ok(_)) = answer {
+        if answer.is_ok() {
             lease.close(connection.into_stream());
         }
         let status = match answer {

@@ -21,6 +21,10 @@ const SHORT: Duration = Duration::from_millis(300);
 const BUSY: Duration = Duration::from_secs(5);
 
 async fn check(port: u16, service: &str, timeout: Duration) -> Outcome {
+    handler(port, service).run(timeout).await.expect("run")
+}
+
+fn handler(port: u16, service: &str) -> Handler {
     let text = format!(
         r#"[{{"name":"p","containerName":"main","podConditionType":"c","probe":{{"grpc":{{"port":{port},"service":"{service}"}}}}}}]"#
     );
@@ -32,7 +36,7 @@ async fn check(port: u16, service: &str, timeout: Duration) -> Outcome {
         agents: AgentsHandle::none(),
         version: "test",
     };
-    Handler::try_new(&plan.probes[0], &target).expect("handler").run(timeout).await.expect("run")
+    Handler::try_new(&plan.probes[0], &target).expect("handler")
 }
 
 #[tokio::test]
@@ -145,6 +149,40 @@ async fn a_server_that_comes_up_within_the_timeout_is_found() {
     });
     assert_eq!(check(port, "", LONG).await, Success("service healthy".into()));
     served.abort();
+}
+
+/// Fault F26: whatever the status says.
+#[tokio::test]
+async fn a_probe_leaves_at_most_two_connections_waiting() {
+    let scripts = [
+        Script::message(&[8, 1]),
+        Script::status("5", "unknown service"),
+        Script::status("12", "unknown service grpc.health.v1.Health"),
+        Script { trailers: Some(vec![("grpc-status", "13".into())]), ..Script::message(&[8, 1]) },
+    ];
+    let mut servers = Vec::new();
+    for script in scripts {
+        let (port, requests) = serve(script).await;
+        servers.push((port, handler(port, ""), requests));
+    }
+    let mut period = tokio::time::interval(Duration::from_millis(1100));
+    for _ in 0..5 {
+        period.tick().await;
+        for (_, handler, _) in &servers {
+            handler.run(LONG).await.expect("run");
+        }
+    }
+    period.tick().await;
+    for (port, ..) in &servers {
+        assert!(waiting(*port) <= 2, "{} connections wait", waiting(*port));
+    }
+}
+
+/// Connections of this server in TIME_WAIT.
+fn waiting(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("table");
+    let port = format!(":{port:04X} ");
+    table.lines().filter(|line| line.contains(" 06 ") && line.contains(&port)).count()
 }
 
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
