@@ -13,7 +13,7 @@ use crate::knock::{Door, Knock};
 use crate::ledger::{Ledger, LedgerSettings};
 use crate::random::Random;
 use crate::reporter::{End, Parts, Reporter};
-use crate::restart::{SHARED_MEMORY, Trace};
+use crate::restart::{self, SHARED_MEMORY, Trace};
 use crate::serve::Server;
 use crate::stats::Stats;
 use crate::watch::Watch;
@@ -93,7 +93,7 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
     }
     let clock = Clock::start();
     let mut random = Random::new(RandomState::new().hash_one(&config.pod.uid));
-    let observe_first = !trace.is_first_start();
+    let observe_first = !(trace.is_first_start() && restart::is_new(&config.token_dir, clock.wall()));
     tell_start(&config, observe_first);
     let api = || Api::try_new(config.api.clone(), config.token_dir.clone(), VERSION);
     let (reporter_api, watch_api, event_api) = (api()?, api()?, api()?);
