@@ -103,10 +103,10 @@ async fn mark(mut config: Config, trace: &Trace, stop: impl Future<Output = ()>)
     let (sights, sights_in) = mpsc::channel(1);
     if config.observe == Observation::Watch {
         let backoff = Backoff::new(config.retry_spread);
-        tasks.spawn(Watch::new(watch_api, config.pod.clone(), sights, random.fork(), backoff).run(clock));
-    } else {
-        tasks.spawn(Edits::new(config.token_dir.clone(), &config.plan_text).run(sights));
+        tasks.spawn(Watch::new(watch_api, config.pod.clone(), sights.clone(), random.fork(), backoff).run(clock));
     }
+    // Beside a watch too: it may be forbidden, or away.
+    tasks.spawn(Edits::new(config.token_dir.clone(), &config.plan_text).run(sights));
     let events = config.has_events.then(|| {
         let (events, events_in) = mpsc::channel(event::WAITING);
         tasks.spawn(Events::new(event_api, config.pod.clone(), clock, events_in).run());

@@ -7,7 +7,6 @@ use crate::ledger::Purpose;
 use crate::patch::Patch;
 use crate::stats::add;
 use crate::verdict::{Verdict, judge};
-use probelet_protocol::name::FIELD_MANAGER;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,12 +24,8 @@ impl Reporter {
         if purpose != Purpose::Look {
             self.riding.append(&mut self.waiting);
         }
-        let pod = &self.parts.pod;
-        let path =
-            format!("/api/v1/namespaces/{}/pods/{}/status?fieldManager={FIELD_MANAGER}", pod.namespace, pod.name);
         tracing::debug!(?purpose, changes = self.wrote, "patch");
-        let content_type = "application/strategic-merge-patch+json";
-        let call = Call { method: hyper::Method::PATCH, path, content_type, body: patch.body().into() };
+        let call = Call::to_status(&self.parts.pod, patch);
         self.in_flight = Some(Box::pin(async move {
             let answer = api.call(&call).await;
             (api, answer)
