@@ -214,14 +214,21 @@ impl Plane {
         self.ready().await
     }
 
+    /// The API server's process.
+    ///
+    /// # Errors
+    /// Where none was started.
+    pub fn process(&self) -> Result<u32> {
+        Ok(fs::read_to_string(self.folder.join("api.pid"))?.trim().parse()?)
+    }
+
     /// Kills the API server, which stays away until [`Plane::come_back`].
     ///
     /// # Errors
     /// Where it does not run.
     pub fn go_away(&self) -> Result<()> {
         fs::write(self.folder.join("away"), "")?;
-        let id = fs::read_to_string(self.folder.join("api.pid"))?;
-        command::run(Command::new("kill").args(["-9", id.trim()])).map(drop)
+        command::run(Command::new("kill").args(["-9", &self.process()?.to_string()])).map(drop)
     }
 
     /// Ends [`Plane::go_away`].

@@ -1,6 +1,7 @@
 //! What a process of this machine uses, from `/proc`.
 
 use anyhow::{Context, Result};
+use std::time::Duration;
 
 /// A memory figure of `/proc/PID/status` in KiB, such as `VmRSS` or `RssAnon`.
 pub fn memory(pid: u32, name: &str) -> Result<u64> {
@@ -16,6 +17,13 @@ pub fn ticks(pid: u32) -> Result<u64> {
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).context("stat");
     Ok(field(11)? + field(12)?)
+}
+
+/// CPU time of a process of one thread, to the nanosecond: a process that has used less than a tick has used something.
+pub fn on_cpu(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    let nanoseconds = stat.split_whitespace().next().and_then(|text| text.parse().ok());
+    Ok(Duration::from_nanos(nanoseconds.context("schedstat")?))
 }
 
 /// Open file descriptors.
