@@ -255,6 +255,24 @@ async fn what_is_not_grpc_is_a_failure() {
     }
 }
 
+/// A server that uses a dynamic table, although our settings ask for none.
+#[tokio::test]
+async fn fields_of_a_dynamic_table_are_understood() {
+    let text = |first: u8, texts: &[&str]| {
+        let texts = texts.iter().flat_map(|text| [&[text.len() as u8], text.as_bytes()].concat());
+        [first].into_iter().chain(texts).collect::<Vec<_>>()
+    };
+    let headers = [vec![0x88], text(0x5f, &["application/grpc"]), text(0x40, &["grpc-status", "0"])].concat();
+    let answer = [
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &headers),
+        frame(0, 0, 1, &[0, 0, 0, 0, 2, 8, 1]),
+        frame(1, 5, 1, &[0xbe]),
+    ];
+    let port = raw(answer.concat(), Vec::new()).await;
+    assert_eq!(check(port, "", LONG).await, Success("service healthy".into()));
+}
+
 /// Fault F25, RUSTSEC-2026-0258: floods end at the timeout, in little memory.
 #[tokio::test]
 async fn floods_end_at_the_timeout() {

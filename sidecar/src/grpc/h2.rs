@@ -1,7 +1,7 @@
 //! One unary call over HTTP/2 with prior knowledge (RFC 9113), by hand: the one stream that a health check needs, in
 //! memory that no server can make grow (fault F25). The h2 crate would add more to the binary than all probe handlers together.
 
-use super::hpack::{self, Fields};
+use super::hpack::{self, Fields, Table};
 use super::status::{Code, Status};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -47,6 +47,7 @@ struct Head {
 #[derive(Default)]
 struct Answer {
     fields: Option<Fields>,
+    table: Table,
     block: Vec<u8>,
     /// A header block goes on; whether it ends the stream.
     open_block: Option<bool>,
@@ -179,7 +180,7 @@ impl Answer {
         if self.open_block.is_some() {
             return None;
         }
-        let Ok(fields) = Fields::decode(&std::mem::take(&mut self.block)) else {
+        let Ok(fields) = self.table.decode(&std::mem::take(&mut self.block)) else {
             return Some(Err(Status::new(Code::INTERNAL, "headers cannot be decoded")));
         };
         let is_first = self.fields.is_none();

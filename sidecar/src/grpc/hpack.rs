@@ -1,5 +1,5 @@
-//! HPACK (RFC 7541), as far as one request needs it. The settings that go ahead of the request forbid a dynamic table,
-//! so an answer that refers to one is an error.
+//! HPACK (RFC 7541), as far as one request needs it. The settings that go ahead of the request ask for no dynamic table; a server
+//! that uses one all the same is understood.
 
 use super::huffman;
 
@@ -12,6 +12,23 @@ pub(crate) struct Fields {
     pub(crate) grpc_message: Option<String>,
 }
 
+/// The dynamic table of a connection, the newest entry last. Other fields' values are left out, and so are changes of its size: the
+/// server drops from the old end, and refers to nothing that it has dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    entries: Vec<(Name, Vec<u8>)>,
+}
+
+/// A field's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Status,
+    ContentType,
+    GrpcStatus,
+    GrpcMessage,
+    Other,
+}
+
 /// A block that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HpackError;
@@ -21,6 +38,9 @@ const STATUS: std::ops::RangeInclusive<usize> = 8..=14;
 const STATUSES: [&str; 7] = ["200", "204", "206", "304", "400", "404", "500"];
 const CONTENT_TYPE: usize = 31;
 const STATIC: usize = 61;
+/// Size of the dynamic table where nothing else is agreed on, and what each entry takes of it beyond its text.
+const TABLE: usize = 4096;
+const ENTRY: usize = 32;
 
 /// `:method POST` and `:scheme http` by index, the rest spelled out.
 pub(crate) fn encode(fields: &[(&str, &str)]) -> Vec<u8> {
@@ -49,33 +69,91 @@ fn number(block: &mut Vec<u8>, value: usize) {
     block.push(rest as u8);
 }
 
+// === impl Fields ===
+
 impl Fields {
-    /// Reads a whole header block.
+    fn set(&mut self, name: Name, value: &[u8]) {
+        let field = match name {
+            Name::Status => &mut self.status,
+            Name::ContentType => &mut self.content_type,
+            Name::GrpcStatus => &mut self.grpc_status,
+            Name::GrpcMessage => &mut self.grpc_message,
+            Name::Other => return,
+        };
+        *field = Some(String::from_utf8_lossy(value).into_owned());
+    }
+}
+
+// === impl Table ===
+
+impl Table {
+    /// Reads the connection's next header block, which is whole.
     ///
     /// # Errors
     /// [`HpackError`].
-    pub(crate) fn decode(block: &[u8]) -> Result<Self, HpackError> {
-        let mut fields = Self::default();
+    pub(crate) fn decode(&mut self, block: &[u8]) -> Result<Fields, HpackError> {
+        let mut fields = Fields::default();
         let mut rest = Reader(block);
         while let Some(first) = rest.0.first().copied() {
             match first {
                 // Indexed.
                 128.. => match rest.number(7)? {
-                    index if STATUS.contains(&index) => fields.status = Some(STATUSES[index - 8].to_owned()),
+                    index if STATUS.contains(&index) => fields.set(Name::Status, STATUSES[index - 8].as_bytes()),
                     1..=STATIC => {}
-                    _ => return Err(HpackError),
+                    index => {
+                        let (name, value) = self.entry(index)?;
+                        fields.set(*name, value);
+                    }
                 },
                 // Literal, to be indexed.
-                64.. => rest.literal(6, &mut fields)?,
-                // A new size of the table, which stays without use.
+                64.. => {
+                    let (name, value) = self.literal(6, &mut rest)?;
+                    fields.set(name, &value);
+                    self.add(name, value);
+                }
+                // A new size of the table.
                 32.. => drop(rest.number(5)?),
                 // Literal.
-                _ => rest.literal(4, &mut fields)?,
+                _ => {
+                    let (name, value) = self.literal(4, &mut rest)?;
+                    fields.set(name, &value);
+                }
             }
         }
         Ok(fields)
     }
+
+    fn literal(&self, prefix: u32, rest: &mut Reader<'_>) -> Result<(Name, Vec<u8>), HpackError> {
+        let name = match rest.number(prefix)? {
+            0 => match rest.string()?.as_slice() {
+                b":status" => Name::Status,
+                b"content-type" => Name::ContentType,
+                b"grpc-status" => Name::GrpcStatus,
+                b"grpc-message" => Name::GrpcMessage,
+                _ => Name::Other,
+            },
+            index if STATUS.contains(&index) => Name::Status,
+            CONTENT_TYPE => Name::ContentType,
+            1..=STATIC => Name::Other,
+            index => self.entry(index)?.0,
+        };
+        Ok((name, rest.string()?))
+    }
+
+    fn add(&mut self, name: Name, value: Vec<u8>) {
+        self.entries.push((name, if name == Name::Other { Vec::new() } else { value }));
+        while self.entries.iter().map(|(_, value)| ENTRY + value.len()).sum::<usize>() > TABLE {
+            self.entries.remove(0);
+        }
+    }
+
+    fn entry(&self, index: usize) -> Result<&(Name, Vec<u8>), HpackError> {
+        let place = index.checked_sub(STATIC).and_then(|back| self.entries.len().checked_sub(back));
+        place.and_then(|place| self.entries.get(place)).ok_or(HpackError)
+    }
 }
+
+// === impl Reader ===
 
 struct Reader<'a>(&'a [u8]);
 
@@ -109,31 +187,6 @@ impl Reader<'_> {
         self.0 = rest;
         if is_huffman { huffman::decode(bytes).ok_or(HpackError) } else { Ok(bytes.to_vec()) }
     }
-
-    fn literal(&mut self, prefix: u32, fields: &mut Fields) -> Result<(), HpackError> {
-        let index = self.number(prefix)?;
-        let spelled;
-        let name: &[u8] = match index {
-            0 => {
-                spelled = self.string()?;
-                &spelled
-            }
-            index if STATUS.contains(&index) => b":status",
-            CONTENT_TYPE => b"content-type",
-            1..=STATIC => b"",
-            _ => return Err(HpackError),
-        };
-        let value = self.string()?;
-        let field = match name {
-            b":status" => &mut fields.status,
-            b"content-type" => &mut fields.content_type,
-            b"grpc-status" => &mut fields.grpc_status,
-            b"grpc-message" => &mut fields.grpc_message,
-            _ => return Ok(()),
-        };
-        *field = Some(String::from_utf8_lossy(&value).into_owned());
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -145,7 +198,7 @@ mod tests {
     fn what_is_written_is_read() {
         let long = "x".repeat(1000);
         let block = encode(&[(":status", "200"), ("content-type", &long), ("a", ""), ("grpc-status", "5")]);
-        let fields = Fields::decode(&block).expect("block");
+        let fields = Table::default().decode(&block).expect("block");
         assert_eq!((fields.status.as_deref(), fields.content_type.as_deref()), (Some("200"), Some(long.as_str())));
         assert_eq!((fields.grpc_status.as_deref(), fields.grpc_message), (Some("5"), None));
     }
@@ -163,12 +216,46 @@ mod tests {
             (&[0x18, 0x03, b'3', b'0', b'2'], Some("302")),
             (&[0xbd], None),
         ] {
-            assert_eq!(Fields::decode(block).expect("block").status.as_deref(), status, "{block:x?}");
+            assert_eq!(Table::default().decode(block).expect("block").status.as_deref(), status, "{block:x?}");
         }
     }
 
     #[test]
-    fn a_dynamic_table_and_broken_blocks_are_refused() {
+    fn a_dynamic_table_is_read_although_it_was_not_asked_for() {
+        let text = |first: u8, name: &str, value: &str| {
+            let mut block = vec![first];
+            for text in [name, value].into_iter().filter(|text| !text.is_empty()) {
+                number(&mut block, text.len());
+                block.extend(text.as_bytes());
+            }
+            block
+        };
+        let mut table = Table::default();
+        let kind = text(0x5f, "", "application/grpc");
+        let headers = [vec![0x88], kind, text(0x40, "x-other", "y"), text(0x40, "grpc-status", "5")].concat();
+        assert_eq!(table.decode(&headers).expect("block").grpc_status.as_deref(), Some("5"));
+        for (block, status, kind) in [
+            (vec![0xbe, 0xbf], Some("5"), None),
+            (vec![0xc0], None, Some("application/grpc")),
+            // A name of the table, with a value that goes into it; it is the first one then.
+            (text(0x7e, "", "7"), Some("7"), None),
+            (vec![0xbe], Some("7"), None),
+            (vec![0xbf], Some("5"), None),
+        ] {
+            let fields = table.decode(&block).expect("block");
+            assert_eq!((fields.grpc_status.as_deref(), fields.content_type.as_deref()), (status, kind), "{block:x?}");
+        }
+        assert_eq!(table.decode(&[0xc2]), Err(HpackError), "four are there");
+        for _ in 0..1000 {
+            table.decode(&text(0x40, "grpc-message", &"x".repeat(100))).expect("block");
+        }
+        assert_eq!(table.entries.len(), TABLE / (ENTRY + 100));
+        table.decode(&text(0x40, "grpc-message", &"x".repeat(TABLE))).expect("block");
+        assert!(table.entries.is_empty());
+    }
+
+    #[test]
+    fn broken_blocks_are_refused() {
         for block in [
             &[0xbe][..],
             &[0x80],
@@ -178,14 +265,16 @@ mod tests {
             &[0x00, 0x81, 0x00, 0],
             &[0xff, 255, 255, 255, 255],
         ] {
-            assert_eq!(Fields::decode(block), Err(HpackError), "{block:x?}");
+            assert_eq!(Table::default().decode(block), Err(HpackError), "{block:x?}");
         }
     }
 
     proptest! {
         #[test]
         fn garbage_never_panics(block in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Fields::decode(&block);
+            let mut table = Table::default();
+            let _ = table.decode(&block);
+            let _ = table.decode(&block);
         }
     }
 }
