@@ -410,10 +410,37 @@ async fn an_application_asks_for_a_look() {
     assert_eq!(door.next().await.expect("knock"), Knock::Probes(["health".to_owned()].into()));
     assert!(look("").status.success());
     assert_eq!(door.next().await.expect("knock"), Knock::All);
-    // However many come while nobody listens, none waits.
-    for _ in 0..20 {
-        assert!(look("health").status.success());
-    }
+}
+
+#[tokio::test]
+async fn a_look_that_finds_the_queue_full_is_not_lost_in_silence() {
+    let pod = Pod::new();
+    let mut door = Door::open(&pod.dir).expect("door");
+    let sender = std::os::unix::net::UnixDatagram::unbound().expect("socket");
+    sender.set_nonblocking(true).expect("socket");
+    let fill = || while sender.send_to(b"a", pod.dir.join("look.sock")).is_ok() {};
+    let look = || Command::new(AGENT).args(["look", "b"]).arg(&pod.dir).output().expect("look");
+    fill();
+    let begin = Instant::now();
+    let failed = look();
+    assert!(begin.elapsed() < BUSY, "{:?}", begin.elapsed());
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("/look.sock: full"), "{failed:?}");
+    // A sidecar that listens makes room in time.
+    let (names, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let listens = tokio::spawn(async move {
+        while let Ok(Knock::Probes(probes)) = door.next().await {
+            let _ = probes.into_iter().try_for_each(|name| names.send(name));
+        }
+    });
+    fill();
+    let looked = tokio::task::spawn_blocking({
+        let dir = pod.dir.clone();
+        move || Command::new(AGENT).args(["look", "b"]).arg(dir).status().expect("look")
+    });
+    assert!(looked.await.expect("look").success());
+    while heard.recv().await.expect("knock") != "b" {}
+    listens.abort();
 }
 
 /// Threat T7.

@@ -3,18 +3,22 @@
 use probelet_protocol::agent::LOOK_SOCKET;
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
-/// Asks for one probe's run, or for every probe's where the name is empty. Never waits: where the queue is full, a look
-/// is due anyway.
+/// How long a full queue is waited for. The sidecar empties it every [`crate::knock::PAUSE`].
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Asks for one probe's run, or for every probe's where the name is empty. Where the queue stays full, that is an error: what is in
+/// it may be about other probes.
 pub(super) fn look(dir: &str, probe: &str) -> Result<(), String> {
     let path = format!("{dir}/{LOOK_SOCKET}");
     let send = || {
         let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
+        socket.set_write_timeout(Some(WAIT))?;
         socket.send_to(probe.as_bytes(), &path)
     };
-    match send() {
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(format!("look: {path}: {error}")),
-        _ => Ok(()),
-    }
+    send().map(|_| ()).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => format!("look: {path}: full, and nobody reads it"),
+        _ => format!("look: {path}: {error}"),
+    })
 }
