@@ -122,7 +122,7 @@ impl Plane {
             .spawn()
             .context("cannot run sh")?;
         let plane = Self { folder, port: ports[2], etcd: ports[0], _keeper: keeper };
-        plane.ready().await?;
+        plane.ready(PATIENCE).await?;
         Ok(plane)
     }
 
@@ -211,7 +211,7 @@ impl Plane {
             ensure!(begin.elapsed() < PATIENCE, "the API server is not started again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.ready().await
+        self.ready(PATIENCE).await
     }
 
     /// The API server's process.
@@ -231,17 +231,17 @@ impl Plane {
         command::run(Command::new("kill").args(["-9", &self.process()?.to_string()])).map(drop)
     }
 
-    /// Ends [`Plane::go_away`].
+    /// Ends [`Plane::go_away`], and waits at most so long until the API server is ready again.
     ///
     /// # Errors
     /// Where it does not become ready.
-    pub async fn come_back(&self) -> Result<()> {
+    pub async fn come_back(&self, patience: Duration) -> Result<()> {
         fs::remove_file(self.folder.join("away"))?;
-        self.ready().await
+        self.ready(patience).await
     }
 
-    async fn ready(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    async fn ready(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
         loop {
             // It writes its certificate a moment after its start.
             if self.folder.join("certs/apiserver.crt").exists()
@@ -252,7 +252,7 @@ impl Plane {
             }
             if Instant::now() > deadline {
                 let log = fs::read_to_string(self.folder.join("api.log")).unwrap_or_default();
-                bail!("the API server is not ready within {PATIENCE:?}:\n{log}");
+                bail!("the API server is not ready within {patience:?}:\n{log}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -142,7 +142,7 @@ async fn a_herd_comes_back_after_an_outage() -> Result<()> {
     let before = used()?;
     let back = Instant::now();
     let began = k8s_openapi::jiff::Timestamp::now();
-    plane.come_back().await?;
+    plane.come_back(PATIENCE).await?;
     println!("the API server is ready after {:.1?}; retry-spread {spread}", back.elapsed());
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let renewals = tokio::spawn(lease(config, stopped));
