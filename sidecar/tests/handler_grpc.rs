@@ -309,7 +309,8 @@ async fn floods_end_at_the_timeout() {
     let port = raw([settings(), frame(1, 0, 1, &[])].concat(), frame(9, 0, 1, &[0x88; 1000])).await;
     let Failure(message) = check(port, "", LONG).await else { panic!("success") };
     assert!(message.ends_with("peer header list size exceeded limit"), "{message}");
-    assert!(resident() < before + 2048, "{} KiB, {before} KiB before", resident());
+    // Other tests, and their servers, run beside this one.
+    assert!(resident() < before + 4096, "{} KiB, {before} KiB before", resident());
 }
 
 fn resident() -> u64 {
