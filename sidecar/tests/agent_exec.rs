@@ -6,8 +6,9 @@ mod pod;
 use pod::{AGENT, Pod, until};
 use probelet_protocol::agent::{Hook, SOCKET};
 use probelet_sidecar::frame::{Ending, Frame, VERSION};
+use probelet_sidecar::handler::{Handler, ProbeError};
 use probelet_sidecar::knock::{Door, Knock};
-use probelet_sidecar::outcome::Outcome::{Failure, Success};
+use probelet_sidecar::outcome::Outcome::{self, Failure, Success};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -126,6 +127,19 @@ async fn many_commands_run_at_once() {
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
+/// The first run that an agent answers which goes on again: until the one that it has in hand has ended it is silent.
+async fn goes_on(probe: &Handler) -> Result<Outcome, ProbeError> {
+    let begin = Instant::now();
+    loop {
+        match probe.run(LONG).await {
+            Err(ProbeError::AgentSilent(_)) if begin.elapsed() < BUSY => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
+            result => return result,
+        }
+    }
+}
+
 /// A container whose processes are stopped for a while, as by a freezer or a debugger.
 #[tokio::test]
 async fn an_agent_that_stood_still_has_one_run_of_a_probe_to_make_up_for() {
@@ -147,9 +161,8 @@ async fn an_agent_that_stood_still_has_one_run_of_a_probe_to_make_up_for() {
     // Only the first one is waited for.
     assert!(begin.elapsed() < BUSY, "{:?}", begin.elapsed());
     kill("-CONT");
-    sidecar.connected("main").await;
     let count = || std::fs::read_to_string(&runs).unwrap_or_default().lines().count();
-    assert_eq!(probe.run(LONG).await, Ok(Success(String::new())));
+    assert_eq!(goes_on(&probe).await, Ok(Success(String::new())));
     // The first one may have been too late for its timeout.
     assert!((1..=2).contains(&count()), "{} runs", count());
     // Other probes have a run of their own each, up to as many as a Pod may have.
@@ -161,8 +174,7 @@ async fn an_agent_that_stood_still_has_one_run_of_a_probe_to_make_up_for() {
     }
     assert!(others.join_all().await.iter().all(Result::is_err));
     kill("-CONT");
-    sidecar.connected("main").await;
-    assert_eq!(probe.run(LONG).await, Ok(Success(String::new())));
+    assert_eq!(goes_on(&probe).await, Ok(Success(String::new())));
     assert!(count() <= 3 + 64, "{} runs", count());
 }
 
